@@ -1,0 +1,119 @@
+"""Named errors for the user: one class per cause, each with its own exit code.
+
+``docs/exit-codes.md`` has one section per code; a test keeps the two in step.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class XaiFederationError(Exception):
+    """Base of every error a user can cause or cure.
+
+    Args:
+        what: what was wrong, in one sentence.
+        where: file, configuration key or site, when known.
+        do: what the user can do about it.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, where: str = "", do: str = "") -> None:
+        self.what, self.where, self.do = what, where, do
+        lines = [what]
+        if where:
+            lines.append(f"  where: {where}")
+        if do:
+            lines.append(f"  do:    {do}")
+        super().__init__("\n".join(lines))
+
+
+class ConfigurationError(XaiFederationError):
+    """A configuration key is unknown, of the wrong type or out of range."""
+
+    exit_code = 2
+
+
+class MissingColumnError(XaiFederationError):
+    """A manifest lacks a required column."""
+
+    exit_code = 10
+
+
+class ManifestError(XaiFederationError):
+    """A manifest cannot be read, or a row holds a value that makes no sense."""
+
+    exit_code = 11
+
+
+class UnknownLabelError(XaiFederationError):
+    """A manifest row carries a label other than normal, benign or malignant."""
+
+    exit_code = 12
+
+
+class BoxOutsideImageError(XaiFederationError):
+    """A lesion box is empty, inverted or reaches outside its image."""
+
+    exit_code = 13
+
+
+class PatientInTwoSplitsError(XaiFederationError):
+    """The ``split`` column puts one patient into more than one split."""
+
+    exit_code = 14
+
+
+class UnreadableImageError(XaiFederationError):
+    """An image file is missing, damaged or of a kind that cannot be decoded."""
+
+    exit_code = 15
+
+
+class EmptySiteError(XaiFederationError):
+    """A site has no (usable) patients."""
+
+    exit_code = 16
+
+
+class OneClassSiteError(XaiFederationError):
+    """A site has patients of one class only, so nothing can be learnt or measured there."""
+
+    exit_code = 17
+
+
+class NoBreastFoundError(XaiFederationError):
+    """No breast can be found in an image (blank, or all one value)."""
+
+    exit_code = 18
+
+
+class WeightsFileError(XaiFederationError):
+    """A file of initial weights is missing, damaged or does not fit the model."""
+
+    exit_code = 20
+
+
+class StorageError(XaiFederationError):
+    """Writing to disk failed (disk full, no permission); what was there before is intact."""
+
+    exit_code = 21
+
+
+class CheckpointError(XaiFederationError):
+    """A run folder cannot be resumed: no checkpoint, a damaged one, or another configuration."""
+
+    exit_code = 22
+
+
+class QuorumError(XaiFederationError):
+    """Too few sites were there, or answered usefully, before the deadline."""
+
+    exit_code = 23
+
+
+class WireError(XaiFederationError):
+    """A message does not follow the wire contract (digest, names, shapes, types)."""
+
+    exit_code = 24

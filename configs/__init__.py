@@ -1,0 +1,1 @@
+"""YAML configuration shipped with the package; see ``common.configuration`` for how it is read."""

@@ -1,0 +1,1 @@
+"""Several sites on one machine: phantom mammograms, scenarios, an in-process Flower Grid, baselines."""
