@@ -1,0 +1,36 @@
+"""Typed configuration: what can be set (schema), what is allowed (limits), how it is read (loading)."""
+
+from common.configuration.loading import load_run, names, read_run, task_from_yaml, task_of, to_yaml
+from common.configuration.schema import (
+    AugmentationConfig,
+    DataConfig,
+    EvaluationConfig,
+    FederationConfig,
+    ImagingConfig,
+    MethodConfig,
+    ModelConfig,
+    PhantomConfig,
+    RunConfig,
+    TaskConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "AugmentationConfig",
+    "DataConfig",
+    "EvaluationConfig",
+    "FederationConfig",
+    "ImagingConfig",
+    "MethodConfig",
+    "ModelConfig",
+    "PhantomConfig",
+    "RunConfig",
+    "TaskConfig",
+    "TrainingConfig",
+    "load_run",
+    "names",
+    "read_run",
+    "task_from_yaml",
+    "task_of",
+    "to_yaml",
+]

@@ -1,0 +1,95 @@
+"""Allowed values and ranges of the settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.configuration.naming import nearest
+from common.errors import ConfigurationError
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "task": ("classifier",),
+    "imaging.harmonisation": ("none", "percentile"),
+    "data.unreadable": ("stop", "skip"),
+    "model.norm": ("batch", "group"),
+    "model.pooling": ("average", "lse"),
+    "training.schedule": ("cosine", "constant"),
+    "training.precision": ("auto", "bf16", "fp32"),
+    "method.local_objective": ("plain", "proximal"),
+    "method.site_weights": ("patients", "equal"),
+    "method.server_optimizer": ("average", "momentum"),
+    "federation.wire_dtype": ("bfloat16", "float32"),
+    "federation.selection": ("validation_auc", "last"),
+    "baselines": ("local", "pooled"),
+}
+
+RANGES: dict[str, tuple[float, float]] = {
+    "imaging.height": (32, 8192),
+    "imaging.width": (32, 8192),
+    "imaging.spacing_mm": (0.02, 5.0),
+    "data.validation_fraction": (0.0, 0.9),
+    "data.test_fraction": (0.0, 0.9),
+    "data.minimum_patients": (1, 1_000_000),
+    "model.lse_sharpness": (0.1, 100.0),
+    "model.dropout": (0.0, 0.95),
+    "model.frozen_stages": (0, 8),
+    "training.local_epochs": (1, 1000),
+    "training.batch_size": (1, 4096),
+    "training.learning_rate": (1e-8, 10.0),
+    "training.head_learning_rate_factor": (1e-3, 1e3),
+    "training.weight_decay": (0.0, 10.0),
+    "training.warmup_rounds": (0, 1000),
+    "training.threads": (0, 1024),
+    "training.augmentation.rotation_degrees": (0.0, 180.0),
+    "training.augmentation.scale": (0.0, 0.9),
+    "training.augmentation.shift": (0.0, 0.5),
+    "training.augmentation.intensity": (0.0, 1.0),
+    "training.augmentation.noise": (0.0, 1.0),
+    "training.augmentation.blur": (0.0, 1.0),
+    "method.mu": (0.0, 1e4),
+    "method.server_learning_rate": (1e-4, 100.0),
+    "method.server_momentum": (0.0, 0.999),
+    "federation.rounds": (1, 100_000),
+    "federation.quorum": (0.0, 1.0),
+    "federation.deadline_seconds": (1.0, 1e7),
+    "federation.maximum_update_norm": (1e-6, 1e12),
+    "federation.keep_checkpoints": (1, 100_000),
+    "evaluation.confidence": (0.5, 0.9999),
+    "evaluation.bootstrap_samples": (10, 1_000_000),
+    "evaluation.specificity": (0.01, 0.999),
+    "evaluation.gallery": (0, 1000),
+    "evaluation.explained": (0, 1_000_000),
+    "phantom.exams": (1, 1_000_000),
+    "phantom.unseen_exams": (1, 1_000_000),
+    "phantom.severity": (0.0, 2.0),
+    "phantom.rows": (64, 8192),
+}
+
+
+def check_values(flat: dict[str, Any]) -> None:
+    """Refuse values outside their choices or ranges.
+
+    Args:
+        flat: dotted key to value.
+
+    Raises:
+        ConfigurationError: naming the key, the value and what is allowed.
+    """
+    for key, choices in CHOICES.items():
+        for value in flat[key] if isinstance(flat.get(key), list) else [flat.get(key, choices[0])]:
+            if value not in choices:
+                guess = nearest(str(value), list(choices))
+                hint = f"did you mean '{guess}'? " if guess else ""
+                raise ConfigurationError(
+                    f"'{value}' is not a value of {key}", where=key, do=f"{hint}choose one of: {', '.join(choices)}"
+                )
+    for key, (low, high) in RANGES.items():
+        value = flat.get(key)
+        if value is not None and not low <= value <= high:
+            raise ConfigurationError(f"{key} = {value} is out of range", where=key, do=f"choose {low:g} to {high:g}")
+    if flat.get("data.validation_fraction", 0) + flat.get("data.test_fraction", 0) >= 1:
+        raise ConfigurationError(
+            "validation and test fractions leave nothing to train on",
+            where="data.validation_fraction, data.test_fraction",
+            do="choose fractions whose sum is below 1",
+        )

@@ -1,0 +1,196 @@
+"""Turns YAML files and ``key=value`` arguments into checked, typed configuration.
+
+A scenario is one YAML file of ``configs/simulation``; it names a task (``configs/task``) and a
+method (``configs/method``), whose files are read underneath it. Order, later wins: dataclass
+defaults, task file, method file, scenario file, ``key=value`` of the command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from common.configuration.limits import check_values
+from common.configuration.naming import nearest
+from common.configuration.schema import RunConfig, TaskConfig
+from common.errors import ConfigurationError
+
+Schema = TypeVar("Schema", bound=TaskConfig)
+
+
+def valid_keys(schema: Any, prefix: str = "") -> list[str]:
+    """List every settable key of a configuration dataclass, dotted."""
+    keys: list[str] = []
+    hints = get_type_hints(schema)
+    for item in fields(schema):
+        hint, key = hints[item.name], f"{prefix}{item.name}"
+        keys.extend(valid_keys(hint, f"{key}.") if is_dataclass(hint) else [key])
+    return keys
+
+
+def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict):
+            found.update(_flat(value, f"{key}."))
+        else:
+            found[key] = value
+    return found
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(node)
+    return {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
+
+
+def _refuse_unknown(node: DictConfig, schema: Any, where: str) -> None:
+    known = valid_keys(schema)
+    groups = {".".join(key.split(".")[:depth]) for key in known for depth in range(1, key.count(".") + 1)}
+    for key in _flat(_plain(node)):
+        if key in known:
+            continue
+        if key in groups:
+            example = next(name for name in known if name.startswith(f"{key}."))
+            raise ConfigurationError(
+                f"'{key}' is a group of settings, not a setting", where=where, do=f"set one of its keys, e.g. {example}"
+            )
+        guess = nearest(key, known)
+        top = ", ".join(item.name for item in fields(schema))
+        raise ConfigurationError(
+            f"unknown configuration key '{key}'",
+            where=where,
+            do=f"did you mean '{guess}'?" if guess else f"valid top-level keys: {top}",
+        )
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    try:
+        node = OmegaConf.load(path)
+    except (OSError, YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"cannot read configuration: {error}", where=str(path), do="check the path and the YAML"
+        ) from error
+    if not isinstance(node, DictConfig):
+        raise ConfigurationError("a configuration file must hold key: value pairs", where=str(path))
+    return node
+
+
+def names(group: str) -> list[str]:
+    """Names of the shipped configurations of ``group`` (``task``, ``method``, ``simulation``)."""
+    folder = resources.files("configs") / group
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def _shipped(group: str, name: str) -> DictConfig:
+    """A shipped configuration by name, or any YAML file by path."""
+    if name.endswith((".yaml", ".yml")):
+        return _read_yaml(Path(name))
+    known = names(group)
+    if name not in known:
+        guess = nearest(name, known)
+        hint = f"did you mean '{guess}'? " if guess else ""
+        raise ConfigurationError(
+            f"there is no {group} '{name}'", where=group, do=f"{hint}known: {', '.join(known)}; or give a .yaml file"
+        )
+    with resources.as_file(resources.files("configs") / group / f"{name}.yaml") as path:
+        return _read_yaml(path)
+
+
+def _merge(layers: list[tuple[str, DictConfig]], schema: type[Schema]) -> Schema:
+    config = OmegaConf.structured(schema)
+    for where, layer in layers:
+        _refuse_unknown(layer, schema, where)
+        try:
+            config = OmegaConf.merge(config, layer)
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigurationError(
+                f"a setting has the wrong type: {reason}",
+                where=f"{where}: {error.full_key or 'unknown key'}",
+                do="see the defaults and types in docs/configuration.md",
+            ) from error
+    check_values(_flat(_plain(config)))
+    typed = OmegaConf.to_object(config)
+    if not isinstance(typed, schema):
+        raise TypeError(f"configuration resolved to {type(typed).__name__}, not {schema.__name__}")
+    return typed
+
+
+def dotlist(overrides: list[str]) -> DictConfig:
+    """Parse ``key=value`` arguments.
+
+    Raises:
+        ConfigurationError: an argument has no ``=`` or its value is not YAML.
+    """
+    for item in overrides:
+        if "=" not in item:
+            raise ConfigurationError(
+                f"'{item}' is not key=value", where="command line", do="write e.g. federation.rounds=5"
+            )
+    try:
+        return OmegaConf.from_dotlist(overrides)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigurationError(f"cannot read an override: {error}", where="command line") from error
+
+
+def load_run(scenario: str, overrides: list[str] | None = None) -> RunConfig:
+    """Resolve a scenario (shipped name or YAML path) and overrides into a checked configuration.
+
+    ``method=NAME`` takes another row; ``method.mu=0.1`` changes one part of the row in use.
+
+    Raises:
+        ConfigurationError: unknown scenario, key or choice, wrong type, value out of range.
+    """
+    layer = _shipped("simulation", scenario)
+    arguments = overrides or []
+    chosen = dotlist([item for item in arguments if item.split("=", 1)[0] in ("task", "method")])
+    override = dotlist([item for item in arguments if item.split("=", 1)[0] not in ("task", "method")])
+    layers: list[tuple[str, DictConfig]] = []
+    for group in ("task", "method"):
+        named = layer.pop(group, None)
+        name = chosen.get(group, named)
+        if name is not None:
+            layers.append((f"{group} '{name}'", _shipped(group, str(name))))
+    layers += [(f"scenario '{scenario}'", layer), ("command line", override)]
+    return _merge(layers, RunConfig)
+
+
+def read_run(path: Path) -> RunConfig:
+    """Read the resolved ``config.yaml`` of a run folder.
+
+    Raises:
+        ConfigurationError: as :func:`load_run`.
+    """
+    return _merge([(str(path), _read_yaml(path))], RunConfig)
+
+
+def to_yaml(config: TaskConfig) -> str:
+    """Every setting with its value, as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def task_from_yaml(text: str) -> TaskConfig:
+    """Read a task that came over the wire; the site trusts nothing it cannot type.
+
+    Raises:
+        ConfigurationError: unknown key, wrong type or value out of range.
+    """
+    try:
+        node = OmegaConf.create(text)
+    except YAMLError as error:
+        raise ConfigurationError("the task of a message is not YAML", where="message") from error
+    if not isinstance(node, DictConfig):
+        raise ConfigurationError("the task of a message must hold key: value pairs", where="message")
+    return _merge([("message", node)], TaskConfig)
+
+
+def task_of(run: RunConfig) -> TaskConfig:
+    """The part of a run's configuration that travels to the sites."""
+    return TaskConfig(**{item.name: getattr(run, item.name) for item in fields(TaskConfig)})

@@ -1,0 +1,180 @@
+"""Every setting of a run, with its type, default and meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class ImagingConfig:
+    """From a file to the array a network sees."""
+
+    height: int = 256
+    """Rows of the network's input, pixels."""
+    width: int = 192
+    """Columns of the network's input, pixels."""
+    spacing_mm: float | None = None
+    """Resample to this pixel spacing (mm) instead of fitting the breast into the frame."""
+    harmonisation: str = "percentile"
+    """``none`` (stored range / full scale) or ``percentile`` (median and spread inside the breast)."""
+
+
+@dataclass
+class DataConfig:
+    """How patients are split and what happens to damaged files."""
+
+    validation_fraction: float = 0.15
+    test_fraction: float = 0.25
+    unreadable: str = "stop"
+    """``stop`` at an unreadable image, or ``skip`` it: skipped images are counted and shown."""
+    minimum_patients: int = 8
+    """A site with fewer patients takes no part in a run (it is shown as left out)."""
+
+
+@dataclass
+class ModelConfig:
+    """The network."""
+
+    backbone: str = "resnet18"
+    norm: str = "batch"
+    """``batch`` or ``group``."""
+    pooling: str = "average"
+    """Over positions of a view: ``average`` (of features) or ``lse`` (log-sum-exp of the local scores)."""
+    lse_sharpness: float = 4.0
+    dropout: float = 0.0
+    initial_weights: str | None = None
+    """A weights file for transfer learning, or ``imagenet`` for the one of the extra ``pretrained``."""
+    frozen_stages: int = 0
+    """Leave the stem (1) and the first further stages (2, 3, ...) as they were initialised."""
+
+
+@dataclass
+class AugmentationConfig:
+    """Random changes of a training batch; every strength 0 switches that change off."""
+
+    flip: bool = True
+    """Mirror top to bottom (the chest wall stays left)."""
+    rotation_degrees: float = 10.0
+    scale: float = 0.1
+    shift: float = 0.05
+    intensity: float = 0.15
+    """Strength of random gain, offset and gamma-like curve."""
+    noise: float = 0.03
+    blur: float = 0.3
+    """Probability of a mild blur."""
+
+
+@dataclass
+class TrainingConfig:
+    """Local training at a site."""
+
+    local_epochs: int = 1
+    batch_size: int = 16
+    """Breasts a batch; each brings all its views."""
+    learning_rate: float = 1e-3
+    head_learning_rate_factor: float = 1.0
+    """The head learns this many times faster than the backbone."""
+    weight_decay: float = 1e-2
+    schedule: str = "cosine"
+    """Over the rounds of the run: ``cosine`` (to a tenth) or ``constant``."""
+    warmup_rounds: int = 1
+    balanced_sampling: bool = True
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    precision: str = "auto"
+    """``auto`` (bf16 where the processor has it), ``bf16`` or ``fp32``."""
+    threads: int = 0
+    """CPU threads; 0 takes all. The result depends on the number in the last bits."""
+
+
+@dataclass
+class MethodConfig:
+    """A federated method is a row of independent choices (docs/architecture.md)."""
+
+    name: str = "fedavg"
+    local_objective: str = "plain"
+    """``plain`` or ``proximal``."""
+    mu: float = 0.0
+    """Strength of the proximal term mu/2 * ||w - w_global||^2."""
+    site_weights: str = "patients"
+    """``patients`` or ``equal``."""
+    server_optimizer: str = "average"
+    """``average`` or ``momentum``."""
+    server_learning_rate: float = 1.0
+    server_momentum: float = 0.9
+
+
+@dataclass
+class FederationConfig:
+    """The round loop."""
+
+    rounds: int = 8
+    quorum: float = 0.5
+    """Share of the sites whose good replies make a round count."""
+    deadline_seconds: float = 3600.0
+    """A site that has not answered by then misses the round."""
+    maximum_update_norm: float = 1e4
+    """A larger update (L2) is put into quarantine."""
+    wire_dtype: str = "bfloat16"
+    """Updates travel as ``bfloat16`` or ``float32``."""
+    selection: str = "validation_auc"
+    """Which round's model is published: best mean ``validation_auc`` over the sites, or the ``last``."""
+    keep_checkpoints: int = 2
+
+
+@dataclass
+class EvaluationConfig:
+    """What is measured on each site's test patients."""
+
+    confidence: float = 0.95
+    bootstrap_samples: int = 1000
+    specificity: float = 0.9
+    gallery: int = 8
+    """Breasts shown with their explanation, per site."""
+    explained: int = 60
+    """Malignant test breasts with known boxes on which explanations are scored, per site."""
+
+
+@dataclass
+class PhantomConfig:
+    """Simulated sites, used when no ``--data`` folder is given."""
+
+    sites: list[str] = field(default_factory=lambda: ["MCS", "TUH", "RAW", "CR"])
+    unseen: list[str] = field(default_factory=lambda: ["UNSEEN"])
+    exams: int = 150
+    """Exams of each training site."""
+    unseen_exams: int = 100
+    severity: float = 1.0
+    """Acquisition shift: 0 = all sites use the reference machine, 1 = their own, up to 2 = exaggerated."""
+    dataset_seed: int = 0
+    rows: int = 512
+    """Rows of a rendered image; columns are three quarters of it."""
+
+
+@dataclass
+class TaskConfig:
+    """Everything a site needs to know of a run; travels to the sites and is validated there."""
+
+    task: str = "classifier"
+    imaging: ImagingConfig = field(default_factory=ImagingConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    method: MethodConfig = field(default_factory=MethodConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+@dataclass
+class RunConfig(TaskConfig):
+    """One federated run."""
+
+    name: str = "run"
+    description: str = ""
+    seed: int = 0
+    sites: list[str] = field(default_factory=list)
+    """Only these sub-folders of ``--data``; empty = every one that has a manifest."""
+    unseen: list[str] = field(default_factory=list)
+    """Sites of ``--data`` that are only tested on, never trained on."""
+    baselines: list[str] = field(default_factory=list)
+    """Any of ``local`` (each site alone) and ``pooled`` (all data in one place)."""
+    federation: FederationConfig = field(default_factory=FederationConfig)
+    phantom: PhantomConfig = field(default_factory=PhantomConfig)
