@@ -1,0 +1,84 @@
+"""A model or an update as one flat byte array: names, shapes, dtypes and digest in a small header.
+
+The bytes are a safetensors file. One array costs a quarter of what many small ones cost on
+Flower's wire, and the same bytes serve as checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from common.errors import WireError
+
+Tensors = dict[str, torch.Tensor]
+Bytes = npt.NDArray[np.uint8]
+
+
+def digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and values, in the order of the names."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        sha.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
+
+
+def to_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Serialise tensors with their digest; equal tensors and metadata give equal bytes."""
+    contiguous = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    return save(contiguous, {**(metadata or {}), "digest": digest(contiguous)})
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """Return the text metadata of the header.
+
+    Raises:
+        WireError: the bytes are not a safetensors file.
+    """
+    try:
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        return {str(key): str(value) for key, value in header.get("__metadata__", {}).items()}
+    except (ValueError, AttributeError) as error:
+        raise WireError("packed tensors have a damaged header", do="send or copy them again") from error
+
+
+def from_bytes(data: bytes) -> tuple[Tensors, dict[str, str]]:
+    """Read tensors and metadata and check the digest.
+
+    Raises:
+        WireError: damaged header, truncated values, or a digest that does not match.
+    """
+    metadata = read_metadata(data)
+    try:
+        tensors = load(data)
+    except SafetensorError as error:
+        raise WireError(f"packed tensors are damaged: {error}", do="send or copy them again") from error
+    if metadata.get("digest") != digest(tensors):
+        raise WireError("packed tensors do not match their digest", do="send or copy them again")
+    return tensors, metadata
+
+
+def pack(tensors: Mapping[str, torch.Tensor]) -> Bytes:
+    """Pack tensors into uint8 ``(bytes,)``."""
+    return np.frombuffer(to_bytes(tensors), dtype=np.uint8)
+
+
+def unpack(packed: Bytes) -> Tensors:
+    """Undo :func:`pack`.
+
+    Raises:
+        WireError: as :func:`from_bytes`, or the array is not flat uint8.
+    """
+    if packed.dtype != np.uint8 or packed.ndim != 1:
+        raise WireError(f"packed tensors must be flat uint8, not {packed.dtype} of {packed.ndim} dimensions")
+    return from_bytes(packed.tobytes())[0]
