@@ -1,0 +1,118 @@
+"""What happened in each round: the records behind ``rounds.jsonl``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from common.atomic import write_text
+from common.errors import CheckpointError
+
+
+@dataclass
+class SiteTraining:
+    """One site's accepted reply."""
+
+    patients: int
+    breasts: int
+    malignant: int
+    steps: int
+    loss: float
+    seconds: float
+    update_norm: float
+    weight: float
+    """Share of the mean, 0..1."""
+
+
+@dataclass
+class SiteValidation:
+    """The new global model on one site's validation patients."""
+
+    auc: float | None
+    loss: float
+    breasts: int
+    malignant: int
+
+
+@dataclass
+class Quarantined:
+    """A reply that was not used, and why."""
+
+    site: str
+    error: str
+    meaning: str
+
+
+@dataclass
+class RoundRecord:
+    """One round. ``validation`` is empty until the round's evaluation is done."""
+
+    round: int
+    seconds: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    train: dict[str, SiteTraining] = field(default_factory=dict)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    validation: dict[str, SiteValidation] = field(default_factory=dict)
+    validated: bool = False
+
+
+def to_json(record: RoundRecord) -> str:
+    """One line of JSON."""
+    return json.dumps(asdict(record))
+
+
+def from_json(text: str, where: str) -> RoundRecord:
+    """Undo :func:`to_json`.
+
+    Raises:
+        CheckpointError: the text is not a round record.
+    """
+    try:
+        return TypeAdapter(RoundRecord).validate_json(text)
+    except ValidationError as error:
+        raise CheckpointError(
+            "a round record is damaged", where=where, do="start a new run in another folder"
+        ) from error
+
+
+def write_history(path: Path, records: list[RoundRecord]) -> None:
+    """Write ``rounds.jsonl`` anew, atomically."""
+    write_text(path, "".join(to_json(record) + "\n" for record in records))
+
+
+def read_history(path: Path) -> list[RoundRecord]:
+    """Read ``rounds.jsonl``; none is an empty history.
+
+    Raises:
+        CheckpointError: a line is damaged.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines()
+    return [from_json(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
+
+
+def best_round(records: list[RoundRecord], rule: str) -> tuple[int, str]:
+    """Choose the round whose model is published; returns its number and the rule in words.
+
+    ``validation_auc``: highest mean over the sites of the AUC on validation patients; the later of
+    equals. Sites where it is not defined (one class) do not count. ``last``: the last round.
+
+    Raises:
+        ValueError: no records.
+    """
+    if not records:
+        raise ValueError("no rounds")
+    scored: list[tuple[float, int]] = []
+    for record in records:
+        values = [site.auc for site in record.validation.values() if site.auc is not None]
+        if values:
+            scored.append((sum(values) / len(values), record.round))
+    if rule == "last" or not scored:
+        return records[-1].round, "last round"
+    return max(scored)[1], "best mean validation AUC over the sites"

@@ -1,0 +1,218 @@
+"""The round loop: send the model, fold the updates in as they arrive, save, validate, repeat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from flwr.app import RecordDict
+from flwr.serverapp import Grid
+
+from common import progress
+from common.configuration import RunConfig, task_of, to_yaml
+from common.errors import CheckpointError, QuorumError, WireError
+from common.packing import Tensors, pack
+from common.protocol import EvaluateTask, EvaluationReport, TrainTask, decode, encode
+from server import checkpoint as checkpoints
+from server.admission import admit, refuse_refusal
+from server.aggregation.mean import RunningMean, finish, fold
+from server.aggregation.optimizer import OptimizerState, step
+from server.aggregation.weights import site_weight
+from server.checkpoint import Checkpoint
+from server.exchange import exchange, required, wait_for_quorum
+from server.history import (
+    Quarantined,
+    RoundRecord,
+    SiteTraining,
+    SiteValidation,
+    best_round,
+    read_history,
+    write_history,
+)
+
+
+@dataclass
+class Federation:
+    """What the loop works with; nothing in it changes from round to round.
+
+    ``trained`` names the parameters proper: server optimisers move these, and plainly average the rest.
+    """
+
+    grid: Grid
+    config: RunConfig
+    folder: Path
+    trained: frozenset[str]
+
+    @property
+    def history_file(self) -> Path:
+        """``rounds.jsonl`` of the run folder."""
+        return self.folder / "rounds.jsonl"
+
+
+def run_rounds(federation: Federation, initial: Tensors) -> list[RoundRecord]:
+    """Train from the last checkpoint (or ``initial``) to the last round; returns all records.
+
+    Raises:
+        QuorumError: too few good replies in a round; what was done before is saved and can be resumed.
+        CheckpointError: the folder's checkpoints do not fit its configuration or its history.
+        StorageError: a checkpoint cannot be written; earlier ones are intact.
+    """
+    config, folder = federation.config, federation.folder
+    records, current = _restore(federation, initial)
+    rounds = config.federation.rounds
+    with progress.track("rounds", rounds) as advance:
+        advance(len([record for record in records if record.validated]))
+        if records and not records[-1].validated:
+            _validate(federation, current.model, records)
+            advance(1)
+        for number in range(len(records) + 1, rounds + 1):
+            current = _train_round(federation, current, number)
+            checkpoints.save(folder, current, config)
+            records.append(current.record)
+            write_history(federation.history_file, records)
+            _validate(federation, current.model, records)
+            checkpoints.prune(folder, config.federation.keep_checkpoints, _best(config, records))
+            advance(1)
+    return records
+
+
+def _best(config: RunConfig, records: list[RoundRecord]) -> int:
+    return best_round(records, config.federation.selection)[0]
+
+
+def _restore(federation: Federation, initial: Tensors) -> tuple[list[RoundRecord], Checkpoint]:
+    folder, config = federation.folder, federation.config
+    saved = checkpoints.saved_rounds(folder)
+    if not saved:
+        return [], Checkpoint(initial, OptimizerState(), RoundRecord(0))
+    current = checkpoints.load(checkpoints.path_of(folder, saved[-1]), config)
+    records = read_history(federation.history_file)[: saved[-1]]
+    if len(records) == saved[-1] - 1:  # killed between checkpoint and history
+        records.append(current.record)
+    if [record.round for record in records] != list(range(1, saved[-1] + 1)):
+        raise CheckpointError(
+            f"rounds.jsonl does not lead up to checkpoint {saved[-1]}",
+            where=str(federation.history_file),
+            do="restore it from a backup, or start a new run in another folder",
+        )
+    progress.say(f"resuming after round {saved[-1]} of {config.federation.rounds}")
+    return records, current
+
+
+def _train_round(federation: Federation, current: Checkpoint, number: int) -> Checkpoint:
+    config = federation.config
+    limits, method = config.federation, config.method
+    begun = time.monotonic()
+    nodes = wait_for_quorum(federation.grid, config.sites, limits.quorum, limits.deadline_seconds)
+    task = TrainTask(to_yaml(task_of(config)), number, limits.rounds, config.seed, limits.wire_dtype)
+    packed = pack(current.model)
+    record, mean = RoundRecord(number, bytes_sent=packed.nbytes * len(nodes)), RunningMean()
+
+    def content(_: str) -> RecordDict:
+        return encode(task, packed)
+
+    for site, reply in exchange(federation.grid, nodes, content, "train", str(number), limits.deadline_seconds):
+        try:
+            if isinstance(reply, WireError):
+                raise reply
+            record.bytes_received += reply.count_bytes()
+            good = admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm)
+        except WireError as error:
+            record.quarantined.append(Quarantined(site, type(error).__name__, error.what))
+            progress.say(f"round {number}: reply of {site} put into quarantine: {error.what}")
+            continue
+        weight = site_weight(method.site_weights, good.report.patients)
+        mean = fold(mean, good.update, weight)
+        report = good.report
+        record.train[site] = SiteTraining(
+            report.patients,
+            report.breasts,
+            report.malignant,
+            report.steps,
+            report.loss,
+            report.seconds,
+            good.norm,
+            weight,
+        )
+    refused = {item.site for item in record.quarantined}
+    record.missing = [site for site in config.sites if site not in record.train and site not in refused]
+    _require_quorum(record, limits.quorum, len(config.sites))
+    record.train = {name: replace(site, weight=site.weight / mean.weight) for name, site in record.train.items()}
+    model, optimizer = step(
+        current.model,
+        finish(mean),
+        current.optimizer,
+        rule=method.server_optimizer,
+        learning_rate=method.server_learning_rate,
+        momentum=method.server_momentum,
+        trained=federation.trained,
+    )
+    record.seconds = time.monotonic() - begun
+    return Checkpoint(model, optimizer, record)
+
+
+def _require_quorum(record: RoundRecord, quorum: float, sites: int) -> None:
+    needed = required(quorum, sites)
+    if len(record.train) >= needed:
+        return
+    reasons = [f"{item.site}: {item.meaning}" for item in record.quarantined]
+    reasons += [f"{site}: no answer" for site in record.missing]
+    raise QuorumError(
+        f"round {record.round}: {len(record.train)} good replies of {sites} sites, {needed} are needed",
+        where="; ".join(reasons),
+        do="mend the sites named above (each site's own log says more), then resume: earlier rounds are saved",
+    )
+
+
+def evaluate(
+    federation: Federation,
+    model: Mapping[str, torch.Tensor],
+    sites: list[str],
+    task: EvaluateTask,
+) -> tuple[dict[str, EvaluationReport], list[Quarantined]]:
+    """Let ``sites`` measure ``model``; returns their reports and the replies that were no good."""
+    limits = federation.config.federation
+    nodes = wait_for_quorum(federation.grid, sites, limits.quorum, limits.deadline_seconds)
+    packed = pack(model)
+    reports: dict[str, EvaluationReport] = {}
+    bad: list[Quarantined] = []
+    answers = exchange(
+        federation.grid, nodes, lambda _: encode(task, packed), "evaluate", str(task.round), limits.deadline_seconds
+    )
+    for site, reply in answers:
+        try:
+            if isinstance(reply, WireError):
+                raise reply
+            refuse_refusal(reply)
+            reports[site] = decode(reply, EvaluationReport)
+        except WireError as error:
+            bad.append(Quarantined(site, type(error).__name__, error.what))
+            progress.say(f"evaluation of {site} put into quarantine: {error.what}")
+    return {site: reports[site] for site in sites if site in reports}, bad
+
+
+def _validate(federation: Federation, model: Tensors, records: list[RoundRecord]) -> None:
+    config, record = federation.config, records[-1]
+    begun = time.monotonic()
+    task = EvaluateTask(to_yaml(task_of(config)), record.round, config.seed, "validation")
+    reports, bad = evaluate(federation, model, config.sites, task)
+    record.validation = {
+        site: SiteValidation(report.auc.value, report.loss, report.breasts, report.malignant)
+        for site, report in reports.items()
+    }
+    record.quarantined += bad
+    record.seconds += time.monotonic() - begun
+    record.validated = True
+    write_history(federation.history_file, records)
+    progress.say(_line(record, config.federation.rounds))
+
+
+def _line(record: RoundRecord, rounds: int) -> str:
+    loss = sum(site.loss * site.weight for site in record.train.values())
+    aucs = "  ".join(
+        f"{name} {'–' if site.auc is None else f'{site.auc:.3f}'}" for name, site in record.validation.items()
+    )
+    return f"round {record.round}/{rounds}  loss {loss:.3f}  validation AUC  {aucs}  ({record.seconds:.0f} s)"
