@@ -117,6 +117,45 @@ class EvaluationReport:
 
 
 @dataclass(frozen=True)
+class DescribeTask:
+    """Coordinator to site: say what you hold."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    task: str
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """Size of one split."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    patients: int
+    breasts: int
+    malignant: int
+
+
+@dataclass(frozen=True)
+class SiteDescription:
+    """Site to coordinator: counts of what it holds."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    patients: int
+    breasts: int
+    images: int
+    malignant: int
+    benign: int
+    normal: int
+    views: dict[str, int]
+    boxes: str
+    """Whether the doctors' boxes are ``known``, ``unknown`` or known for ``some`` views."""
+    skipped: int
+    """Images left out because they cannot be read."""
+    inverted: int
+    """Images that were stored with dark lesions on white."""
+    splits: dict[str, SplitCounts]
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Site to coordinator: why there is no answer. The error's name and general meaning only;
     its details (files, lines) stay in the site's own log."""
@@ -126,15 +165,14 @@ class Refusal:
     meaning: str
 
 
-M = TypeVar("M", TrainTask, TrainReport, EvaluateTask, EvaluationReport, Refusal)
+AnyMessage = TrainTask | TrainReport | EvaluateTask | EvaluationReport | DescribeTask | SiteDescription | Refusal
+M = TypeVar("M", TrainTask, TrainReport, EvaluateTask, EvaluationReport, DescribeTask, SiteDescription, Refusal)
 _RECORD, _ARRAYS, _PACKED = "message", "arrays", "packed"
 
 
-def encode(
-    message: TrainTask | TrainReport | EvaluateTask | EvaluationReport | Refusal, packed: Bytes | None = None
-) -> RecordDict:
+def encode(message: AnyMessage, packed: Bytes | None = None) -> RecordDict:
     """Put a message, and a packed array if there is one, into Flower's record."""
-    kind = type(message)
+    kind: type[AnyMessage] = type(message)
     body = TypeAdapter(kind).dump_json(message).decode()
     content = RecordDict({_RECORD: ConfigRecord({"kind": kind.__name__, "body": body})})
     if packed is not None:

@@ -118,7 +118,7 @@ def _train_round(federation: Federation, current: Checkpoint, number: int) -> Ch
         try:
             if isinstance(reply, WireError):
                 raise reply
-            record.bytes_received += reply.count_bytes()
+            record.bytes_received += sum(part.count_bytes() for part in reply.values())
             good = admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm)
         except WireError as error:
             record.quarantined.append(Quarantined(site, type(error).__name__, error.what))
@@ -213,6 +213,6 @@ def _validate(federation: Federation, model: Tensors, records: list[RoundRecord]
 def _line(record: RoundRecord, rounds: int) -> str:
     loss = sum(site.loss * site.weight for site in record.train.values())
     aucs = "  ".join(
-        f"{name} {'–' if site.auc is None else f'{site.auc:.3f}'}" for name, site in record.validation.items()
+        f"{name} {'-' if site.auc is None else f'{site.auc:.3f}'}" for name, site in record.validation.items()
     )
     return f"round {record.round}/{rounds}  loss {loss:.3f}  validation AUC  {aucs}  ({record.seconds:.0f} s)"

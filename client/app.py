@@ -1,0 +1,121 @@
+"""The site's Flower ClientApp: the three questions a coordinator may ask."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from client.description import describe
+from client.evaluation import measure, summarise
+from client.explanation.report import explain
+from client.inference import predict
+from client.site import Site, load_site, site_of
+from client.training import Round, train
+from common.configuration import TaskConfig, task_from_yaml
+from common.data.dataset import SiteData
+from common.errors import EmptySiteError, WireError, XaiFederationError
+from common.models.classifier import BreastClassifier, build_classifier
+from common.packing import Tensors, pack, unpack
+from common.parameters import difference, rounded
+from common.protocol import (
+    DescribeTask,
+    EvaluateTask,
+    Refusal,
+    TrainReport,
+    TrainTask,
+    decode,
+    encode,
+    packed_array,
+)
+
+logger = logging.getLogger("xai_federation.client")
+
+app = ClientApp()
+
+
+def _answer(message: Message, context: Context, work: Callable[[Site, RecordDict], RecordDict]) -> Message:
+    """Do the work; a named error becomes a refusal whose details stay in this site's log."""
+    try:
+        content = work(site_of(context), message.content)
+    except XaiFederationError as error:
+        logger.error("%s refused: %s: %s", message.metadata.message_type, type(error).__name__, error)
+        content = encode(Refusal(type(error).__name__, (type(error).__doc__ or "").split("\n")[0]))
+    return Message(content, reply_to=message)
+
+
+@app.train()
+def train_action(message: Message, context: Context) -> Message:
+    """Train the model that came along and answer with the update."""
+    return _answer(message, context, _train)
+
+
+@app.evaluate()
+def evaluate_action(message: Message, context: Context) -> Message:
+    """Measure the model that came along on the site's own patients."""
+    return _answer(message, context, _evaluate)
+
+
+@app.query("describe")
+def describe_action(message: Message, context: Context) -> Message:
+    """Answer with counts of what the site holds."""
+    return _answer(message, context, _describe)
+
+
+def _model(task: TaskConfig, content: RecordDict) -> tuple[BreastClassifier, Tensors]:
+    tensors = unpack(packed_array(content))
+    model = build_classifier(task.model, seed=0)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise WireError("the model that came does not fit the task's architecture") from error
+    return model, tensors
+
+
+def _split(data: SiteData, split: str) -> SiteData:
+    part = data if split == "all" else data.of_split(split)
+    if not part.breasts:
+        raise EmptySiteError(f"site {data.site} has no {split} patients", where=data.site, do="change data.*_fraction")
+    return part
+
+
+def _train(site: Site, content: RecordDict) -> RecordDict:
+    order = decode(content, TrainTask)
+    task = task_from_yaml(order.task)
+    data = _split(load_site(site, task), "train")
+    model, before = _model(task, content)
+    result = train(model, data, task, Round(order.round, order.rounds, order.seed, site.name))
+    update = rounded(difference(model.state_dict(), before), order.wire_dtype)
+    report = TrainReport(
+        patients=data.patients,
+        breasts=len(data.breasts),
+        malignant=int(data.targets.sum()),
+        steps=result.steps,
+        loss=result.loss,
+        seconds=result.seconds,
+    )
+    return encode(report, pack(update))
+
+
+def _evaluate(site: Site, content: RecordDict) -> RecordDict:
+    begun = time.monotonic()
+    order = decode(content, EvaluateTask)
+    task = task_from_yaml(order.task)
+    data = _split(load_site(site, task), order.split)
+    model, _ = _model(task, content)
+    predictions = predict(model, data, task.training, f"{site.name}: {order.split} patients")
+    if not order.final:
+        return encode(replace(summarise(data, predictions), seconds=time.monotonic() - begun))
+    calibrated = replace(predictions, breast_logits=predictions.breast_logits + order.prior_log_odds)
+    report = measure(data, calibrated, task.evaluation, order.seed)
+    scores = explain(model, data, calibrated, task.evaluation, site, order.seed)
+    return encode(replace(report, explanations=scores, seconds=time.monotonic() - begun))
+
+
+def _describe(site: Site, content: RecordDict) -> RecordDict:
+    order = decode(content, DescribeTask)
+    return encode(describe(load_site(site, task_from_yaml(order.task))))

@@ -1,0 +1,51 @@
+"""Where and how a site computes: device, precision, memory layout, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from common.configuration import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Device and precision of a site's computations."""
+
+    device: torch.device
+    bf16: bool
+
+    def place(self, images: torch.Tensor) -> torch.Tensor:
+        """Move images ``(N, 1, H, W)`` to the device, channels last where bf16 profits from it."""
+        return images.to(self.device, memory_format=self.memory_format)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of images and convolution weights."""
+        return torch.channels_last if self.bf16 else torch.contiguous_format
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Mixed precision for the forward pass."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            yield
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 is done in hardware: AMX or AVX512-BF16 on a CPU, Ampere or later on a GPU."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def choose(training: TrainingConfig) -> Compute:
+    """Settle device, precision and threads for this machine."""
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    bf16 = training.precision == "bf16" or (training.precision == "auto" and has_fast_bf16(device))
+    return Compute(device, bf16)

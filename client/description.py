@@ -1,0 +1,33 @@
+"""What a site holds, in counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from common.data.dataset import SiteData
+from common.data.split import SPLITS
+from common.protocol import SiteDescription, SplitCounts
+
+
+def describe(data: SiteData) -> SiteDescription:
+    """Count patients, breasts, images, labels, views and splits of a prepared site."""
+    views = [view for breast in data.breasts for view in breast.views]
+    known = sum(view.boxes is not None for view in views)
+    labels = Counter(breast.label for breast in data.breasts)
+    return SiteDescription(
+        patients=data.patients,
+        breasts=len(data.breasts),
+        images=len(views),
+        malignant=labels["malignant"],
+        benign=labels["benign"],
+        normal=labels["normal"],
+        views=dict(Counter(view.view for view in views)),
+        boxes="known" if known == len(views) else "some" if known else "unknown",
+        skipped=len(data.skipped),
+        inverted=sum(image.geometry.inverted for images in data.views for image in images),
+        splits={split: _counts(data.of_split(split)) for split in SPLITS},
+    )
+
+
+def _counts(part: SiteData) -> SplitCounts:
+    return SplitCounts(part.patients, len(part.breasts), int(part.targets.sum()))

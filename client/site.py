@@ -1,0 +1,115 @@
+"""One hospital: its name, its data folder, its state folder, and the data prepared for a task."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from flwr.app import Context
+
+from common import progress
+from common.configuration import TaskConfig
+from common.data.dataset import SiteData, prepare_site
+from common.data.manifest import read_manifest
+from common.data.split import assign_splits
+from common.errors import ConfigurationError, EmptySiteError, OneClassSiteError
+
+SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a hospital's things lie.
+
+    ``data`` holds ``manifest.csv``; ``state`` is written by us (cache, reports).
+    """
+
+    name: str
+    data: Path
+    state: Path
+
+    @property
+    def reports(self) -> Path:
+        """Folder of what the site makes for its own eyes."""
+        return self.state / "reports"
+
+
+def site_of(context: Context) -> Site:
+    """Read the site from Flower's node configuration (keys ``site``, ``data``, ``state``).
+
+    Raises:
+        ConfigurationError: a key is missing or the name is not a plain word.
+    """
+    found = {}
+    for key in ("site", "data", "state"):
+        value = context.node_config.get(key)
+        if not isinstance(value, str) or not value:
+            raise ConfigurationError(f"the node configuration lacks '{key}'", do="start the node through xai-client")
+        found[key] = value
+    return Site(check_name(found["site"]), Path(found["data"]), Path(found["state"]))
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it can serve as a site's name.
+
+    Raises:
+        ConfigurationError: it holds anything but letters, digits, dot, dash and underscore.
+    """
+    if not SITE_NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"'{name}' cannot be a site's name", do="use letters, digits, '.', '-' and '_' (at most 64, e.g. TUH)"
+        )
+    return name
+
+
+_prepared: dict[tuple[Site, str], SiteData] = {}
+"""What this process has prepared, by site and preprocessing: rounds come back to it."""
+
+
+def load_site(site: Site, task: TaskConfig) -> SiteData:
+    """Prepare the site's data for a task; a second call for the same preprocessing is free.
+
+    Raises:
+        EmptySiteError: no usable patients.
+        OneClassSiteError: no malignant breast, or nothing but malignant ones.
+        XaiFederationError: anything else wrong with manifest or images, by name.
+    """
+    key = (site, json.dumps([asdict(task.imaging), asdict(task.data)]))
+    if key not in _prepared:
+        _prepared[key] = _prepare(site, task)
+    return _prepared[key]
+
+
+def _prepare(site: Site, task: TaskConfig) -> SiteData:
+    manifest = read_manifest(site.data, site.name)
+    manifest = assign_splits(manifest, task.data.validation_fraction, task.data.test_fraction)
+    done = 0
+    with progress.track(
+        f"{site.name}: reading images", sum(len(breast.views) for breast in manifest.breasts)
+    ) as advance:
+
+        def report(now: int, _: int) -> None:
+            nonlocal done
+            advance(now - done)
+            done = now
+
+        data = prepare_site(manifest, site.state / "cache", task.imaging, task.data, report)
+    _require_both_classes(site, data)
+    return data
+
+
+def _require_both_classes(site: Site, data: SiteData) -> None:
+    if not data.breasts:
+        raise EmptySiteError(
+            f"site {site.name} has no usable breast", where=str(site.data), do="check its manifest.csv"
+        )
+    targets = data.targets
+    if targets.min() == targets.max():
+        kind = "malignant" if targets[0] else "without malignancy"
+        raise OneClassSiteError(
+            f"every one of the {len(targets)} breasts of site {site.name} is {kind}: nothing can be learnt or measured",
+            where=str(site.data),
+            do="add patients of the other class, or leave the site out with sites=[...]",
+        )

@@ -1,0 +1,96 @@
+"""The coordinator's Flower ServerApp: one run, from a run folder with ``config.yaml`` to its report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from common import progress
+from common.atomic import write_text
+from common.configuration import RunConfig, read_run, task_of, to_yaml
+from common.errors import ConfigurationError, WireError
+from common.models.classifier import BreastClassifier, build_classifier
+from common.models.weights import load_initial_weights
+from common.protocol import DescribeTask, SiteDescription, decode, encode
+from server.admission import refuse_refusal
+from server.exchange import exchange, wait_for_quorum
+from server.history import read_history
+from server.publish import publish
+from server.report.model_card import write_model_card
+from server.report.report import write_report
+from server.rounds import Federation, run_rounds
+from server.summary import write_summary
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run or resume the federation whose folder ``context.run_config["run-folder"]`` names."""
+    folder = context.run_config.get("run-folder")
+    if not isinstance(folder, str):
+        raise ConfigurationError("the run configuration lacks 'run-folder'", do="start runs through xai-sim")
+    run(grid, Path(folder))
+
+
+def run(grid: Grid, folder: Path) -> None:
+    """Run or resume the federation configured in ``folder/config.yaml``; every result is written there.
+
+    Raises:
+        XaiFederationError: by name; whatever was finished before is saved and can be resumed.
+    """
+    config = read_run(folder / "config.yaml")
+    model = initial_model(config)
+    trained = frozenset(name for name, _ in model.named_parameters())
+    federation = Federation(grid, config, folder, trained)
+    _describe_sites(federation)
+    records = run_rounds(federation, dict(model.state_dict()))
+    publish(federation, records)
+    write_results(folder)
+
+
+def initial_model(config: RunConfig) -> BreastClassifier:
+    """The model of round 0: from the run's seed, then transferred weights where the configuration names some.
+
+    Raises:
+        WeightsFileError: the weights are missing or do not fit.
+    """
+    model = build_classifier(config.model, seed=config.seed)
+    if config.model.initial_weights:
+        report = load_initial_weights(model, config.model.initial_weights)
+        progress.say(f"initial weights: {len(report.loaded)} tensors taken over, {len(report.unfit)} did not fit")
+    return model
+
+
+def write_results(folder: Path) -> None:
+    """Write summary, report and model card from what lies in the run folder."""
+    write_summary(folder, read_run(folder / "config.yaml"), read_history(folder / "rounds.jsonl"))
+    write_report(folder)
+    write_model_card(folder)
+
+
+def _describe_sites(federation: Federation) -> None:
+    """Ask every site for its counts and write ``sites.json``."""
+    config, limits = federation.config, federation.config.federation
+    everyone = [*config.sites, *config.unseen]
+    nodes = wait_for_quorum(federation.grid, everyone, limits.quorum, limits.deadline_seconds)
+    content = encode(DescribeTask(to_yaml(task_of(config))))
+    described: dict[str, dict[str, Any]] = {}
+    for site, reply in exchange(
+        federation.grid, nodes, lambda _: content, "query.describe", "0", limits.deadline_seconds
+    ):
+        role = "unseen" if site in config.unseen else "train"
+        try:
+            if isinstance(reply, WireError):
+                raise reply
+            refuse_refusal(reply)
+            described[site] = {"role": role, **asdict(decode(reply, SiteDescription))}
+        except WireError as error:
+            progress.say(f"{site} does not describe itself: {error.what}")
+    ordered = {site: described[site] for site in everyone if site in described}
+    write_text(federation.folder / "sites.json", json.dumps(ordered, indent=1))

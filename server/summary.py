@@ -1,0 +1,88 @@
+"""``summary.json``: the run's results under stable keys that tools may rely on (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from common.atomic import write_text
+from common.configuration import RunConfig
+from server.history import RoundRecord
+
+
+def summarise(
+    config: RunConfig, records: list[RoundRecord], evaluation: dict[str, Any], baselines: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Condense a run.
+
+    Args:
+        config: what ran.
+        records: its rounds.
+        evaluation: content of ``evaluation.json``.
+        baselines: content of ``baselines.json``, if there is one.
+    """
+    sites = {name: _site(report) for name, report in evaluation["sites"].items()}
+    unseen = {name: _site(report) for name, report in evaluation["unseen"].items()}
+    aucs = {name: site["auc"] for name, site in sites.items() if site["auc"] is not None}
+    worst = min(aucs, key=lambda name: aucs[name]) if aucs else None
+    train = sum(site.seconds for record in records for site in record.train.values())
+    everyone = [*evaluation["sites"].values(), *evaluation["unseen"].values()]
+    total = sum(record.seconds for record in records)
+    evaluating = sum(report["seconds"] for report in everyone)
+    return {
+        "task": config.task,
+        "method": config.method.name,
+        "seed": config.seed,
+        "rounds": len(records),
+        "chosen_round": evaluation["round"],
+        "sites": sites,
+        "mean_auc": fmean(aucs.values()) if aucs else None,
+        "worst_site": worst,
+        "worst_site_auc": aucs[worst] if worst else None,
+        "spread_auc": max(aucs.values()) - min(aucs.values()) if aucs else None,
+        "unseen": unseen,
+        "explanations": {
+            name: {
+                method: {
+                    "pointing_game": score["pointing_game"]["value"],
+                    "energy_in_box": score["energy_in_box"]["value"],
+                    "views": score["views"],
+                }
+                for method, score in report["explanations"].items()
+            }
+            for name, report in (evaluation["sites"] | evaluation["unseen"]).items()
+        },
+        "baselines": baselines or {},
+        "privacy": {},
+        "seconds": {"total": total + evaluating, "train": train, "evaluate": evaluating},
+        "bytes_sent": sum(record.bytes_sent for record in records),
+        "bytes_received": sum(record.bytes_received for record in records),
+    }
+
+
+def _site(report: dict[str, Any]) -> dict[str, Any]:
+    auc, sensitivity = report["auc"], report["sensitivity"]
+    return {
+        "auc": auc["value"],
+        "auc_low": auc["low"],
+        "auc_high": auc["high"],
+        "patients": report["patients"],
+        "breasts": report["breasts"],
+        "malignant": report["malignant"],
+        "sensitivity": sensitivity["value"],
+        "sensitivity_low": sensitivity["low"],
+        "sensitivity_high": sensitivity["high"],
+        "brier": report["brier"]["value"],
+        "calibration_error": report["calibration_error"],
+    }
+
+
+def write_summary(folder: Path, config: RunConfig, records: list[RoundRecord]) -> dict[str, Any]:
+    """Write ``summary.json`` from the run folder's evaluation (and baselines, where there are some)."""
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    baselines = folder / "baselines.json"
+    summary = summarise(config, records, evaluation, json.loads(baselines.read_text()) if baselines.exists() else None)
+    write_text(folder / "summary.json", json.dumps(summary, indent=1))
+    return summary
