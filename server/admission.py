@@ -12,7 +12,7 @@ from flwr.app import RecordDict
 from common.errors import WireError
 from common.packing import Tensors, unpack
 from common.parameters import shared, squared_norm
-from common.protocol import Refusal, TrainReport, decode, kind_of, packed_array
+from common.protocol import M, Refusal, TrainReport, decode, kind_of, packed_array
 
 
 class SiteRefusedError(WireError):
@@ -29,29 +29,40 @@ class UpdateTooLargeError(WireError):
 
 @dataclass(frozen=True)
 class Admitted:
-    """A reply that passed: float32 update, its L2 norm and the site's report."""
+    """A reply that passed: float32 update, its L2 norm, its size on the wire and the site's report."""
 
     update: Tensors
     norm: float
+    bytes: int
     report: TrainReport
 
 
-def refuse_refusal(content: RecordDict) -> None:
-    """Turn a site's named refusal into an error.
+def answer(reply: RecordDict | WireError, kind: type[M]) -> M:
+    """Read the answer of a site.
+
+    Args:
+        reply: what ``server.exchange`` yielded.
+        kind: dataclass of the expected answer.
 
     Raises:
-        SiteRefusedError: the reply is a refusal.
+        SiteRefusedError: the site declined.
+        WireError: the site's program failed, or the message is not of that kind or is malformed.
     """
-    if kind_of(content) == Refusal.__name__:
-        refusal = decode(content, Refusal)
+    if isinstance(reply, WireError):
+        raise reply
+    if kind_of(reply) == Refusal.__name__:
+        refusal = decode(reply, Refusal)
         raise SiteRefusedError(f"the site refused with {refusal.error}: {refusal.meaning}")
+    return decode(reply, kind)
 
 
-def admit(content: RecordDict, model: Mapping[str, torch.Tensor], wire_dtype: str, maximum_norm: float) -> Admitted:
+def admit(
+    reply: RecordDict | WireError, model: Mapping[str, torch.Tensor], wire_dtype: str, maximum_norm: float
+) -> Admitted:
     """Check a training reply against the model it answers.
 
     Args:
-        content: the reply.
+        reply: what the site answered.
         model: global tensors that were sent.
         wire_dtype: dtype the update must have (``bfloat16`` or ``float32``).
         maximum_norm: largest L2 norm of an acceptable update.
@@ -60,13 +71,15 @@ def admit(content: RecordDict, model: Mapping[str, torch.Tensor], wire_dtype: st
         WireError: malformed message, digest, names, shapes, dtypes, counts.
         SiteRefusedError, UpdateNotFiniteError, UpdateTooLargeError: as named.
     """
-    refuse_refusal(content)
-    report = decode(content, TrainReport)
+    if isinstance(reply, WireError):
+        raise reply
+    report = answer(reply, TrainReport)
     if report.patients < 1 or report.breasts < report.patients or not 0 <= report.malignant <= report.breasts:
         raise WireError(f"impossible counts: {report.patients} patients, {report.breasts} breasts")
     if not math.isfinite(report.loss):
         raise UpdateNotFiniteError(f"training loss is {report.loss}")
-    update = unpack(packed_array(content))
+    packed = packed_array(reply)
+    update = unpack(packed)
     expected = shared(model)
     if update.keys() != expected.keys():
         odd = sorted(update.keys() ^ expected.keys())
@@ -82,4 +95,4 @@ def admit(content: RecordDict, model: Mapping[str, torch.Tensor], wire_dtype: st
     norm = math.sqrt(squared_norm(update))
     if norm > maximum_norm:
         raise UpdateTooLargeError(f"update norm {norm:.3g} is over the limit {maximum_norm:.3g}")
-    return Admitted({name: value.float() for name, value in update.items()}, norm, report)
+    return Admitted({name: value.float() for name, value in update.items()}, norm, packed.nbytes, report)

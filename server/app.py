@@ -16,8 +16,8 @@ from common.configuration import RunConfig, read_run, task_of, to_yaml
 from common.errors import ConfigurationError, WireError
 from common.models.classifier import BreastClassifier, build_classifier
 from common.models.weights import load_initial_weights
-from common.protocol import DescribeTask, SiteDescription, decode, encode
-from server.admission import refuse_refusal
+from common.protocol import DescribeTask, SiteDescription, encode
+from server.admission import answer
 from server.exchange import exchange, wait_for_quorum
 from server.history import read_history
 from server.publish import publish
@@ -86,10 +86,7 @@ def _describe_sites(federation: Federation) -> None:
     ):
         role = "unseen" if site in config.unseen else "train"
         try:
-            if isinstance(reply, WireError):
-                raise reply
-            refuse_refusal(reply)
-            described[site] = {"role": role, **asdict(decode(reply, SiteDescription))}
+            described[site] = {"role": role, **asdict(answer(reply, SiteDescription))}
         except WireError as error:
             progress.say(f"{site} does not describe itself: {error.what}")
     ordered = {site: described[site] for site in everyone if site in described}

@@ -15,9 +15,9 @@ from common import progress
 from common.configuration import RunConfig, task_of, to_yaml
 from common.errors import CheckpointError, QuorumError, WireError
 from common.packing import Tensors, pack
-from common.protocol import EvaluateTask, EvaluationReport, TrainTask, decode, encode
+from common.protocol import EvaluateTask, EvaluationReport, TrainTask, encode
 from server import checkpoint as checkpoints
-from server.admission import admit, refuse_refusal
+from server.admission import admit, answer
 from server.aggregation.mean import RunningMean, finish, fold
 from server.aggregation.optimizer import OptimizerState, step
 from server.aggregation.weights import site_weight
@@ -116,14 +116,12 @@ def _train_round(federation: Federation, current: Checkpoint, number: int) -> Ch
 
     for site, reply in exchange(federation.grid, nodes, content, "train", str(number), limits.deadline_seconds):
         try:
-            if isinstance(reply, WireError):
-                raise reply
-            record.bytes_received += sum(part.count_bytes() for part in reply.values())
             good = admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm)
         except WireError as error:
             record.quarantined.append(Quarantined(site, type(error).__name__, error.what))
             progress.say(f"round {number}: reply of {site} put into quarantine: {error.what}")
             continue
+        record.bytes_received += good.bytes
         weight = site_weight(method.site_weights, good.report.patients)
         mean = fold(mean, good.update, weight)
         report = good.report
@@ -184,10 +182,7 @@ def evaluate(
     )
     for site, reply in answers:
         try:
-            if isinstance(reply, WireError):
-                raise reply
-            refuse_refusal(reply)
-            reports[site] = decode(reply, EvaluationReport)
+            reports[site] = answer(reply, EvaluationReport)
         except WireError as error:
             bad.append(Quarantined(site, type(error).__name__, error.what))
             progress.say(f"evaluation of {site} put into quarantine: {error.what}")

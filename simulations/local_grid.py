@@ -10,14 +10,13 @@ from dataclasses import dataclass
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.common.constant import ErrorCode
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 RUN_ID, SERVER_NODE, TASK_ID = 1, 1, 1
-CLIENT_APP_RAISED = 3
-"""Flower's ``ErrorCode.CLIENT_APP_RAISED_EXCEPTION``."""
 
 logger = logging.getLogger("xai_federation.grid")
 
@@ -97,6 +96,6 @@ class LocalGrid(Grid):
             reply = node.app(message, node.context)
         except Exception:  # a site's crash must look here as it looks to a deployed server
             logger.error("the program of site %s failed:\n%s", node.name, traceback.format_exc())
-            reply = Message(Error(CLIENT_APP_RAISED, "the ClientApp raised"), reply_to=message)
+            reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, "the ClientApp raised"), reply_to=message)
         reply.metadata.__dict__["_message_id"] = str(next(self._ids))
         return reply

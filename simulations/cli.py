@@ -1,0 +1,129 @@
+"""``xai-sim``: several hospitals on one machine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.configuration import load_run, names
+from common.errors import XaiFederationError
+from common.offline import switch_off
+from common.progress import shown_by
+from simulations.terminal import reporter
+
+app = typer.Typer(
+    name="xai-sim",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Federated, explainable mammography AI over several simulated hospitals, in one process.",
+)
+
+Scenario = Annotated[str, typer.Argument(help="A shipped scenario (`xai-sim scenarios` lists them) or a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings, `key=value`.", metavar="[KEY=VALUE]...")]
+
+
+def _guarded(work: Callable[[], str]) -> None:
+    """Run a command under progress bars; a named error prints what to do and sets the exit code."""
+    try:
+        with reporter() as shown, shown_by(shown):
+            ending = work()
+    except XaiFederationError as error:
+        typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        typer.secho("stopped; what was finished is saved (xai-sim resume DIR goes on)", err=True)
+        raise typer.Exit(130) from error
+    typer.echo(ending)
+
+
+@app.command()
+def run(
+    scenario: Scenario,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/SCENARIO.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with one sub-folder (manifest.csv) a site.")] = None,
+) -> None:
+    """Run a federation from data to report.
+
+    Examples:
+
+        xai-sim run demo
+
+        xai-sim run demo federation.rounds=4 seed=1 --out runs/short
+
+        xai-sim run real --data ../shared/data/sites
+
+        xai-sim run real --data hospitals unseen=[TUH] method=fedprox
+    """
+    folder = out or Path("runs") / Path(scenario).stem
+
+    def work() -> str:
+        from simulations.run import start
+
+        return f"report: {start(load_run(scenario, overrides), folder, data)}"
+
+    _guarded(work)
+
+
+@app.command()
+def resume(folder: Annotated[Path, typer.Argument(help="Folder of a run that was killed or failed.")]) -> None:
+    """Go on with a run; the result is the one an uninterrupted run gives.
+
+    Example:
+
+        xai-sim resume runs/demo
+    """
+
+    def work() -> str:
+        from simulations.run import resume as go_on
+
+        return f"report: {go_on(folder)}"
+
+    _guarded(work)
+
+
+@app.command()
+def data(
+    scenario: Scenario,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="Folder to write the sites to.")] = Path("phantom"),
+) -> None:
+    """Write a scenario's phantom sites as DICOM files with manifests.
+
+    Examples:
+
+        xai-sim data demo --out phantom
+
+        xai-sim data demo phantom.exams=20 phantom.rows=3400 --out native
+    """
+
+    def work() -> str:
+        from simulations.sources import write_phantom
+
+        return "\n".join(str(path) for path in write_phantom(load_run(scenario, overrides).phantom, out))
+
+    _guarded(work)
+
+
+@app.command()
+def scenarios() -> None:
+    """List the shipped scenarios."""
+    for name in names("simulation"):
+        typer.echo(f"{name:10} {load_run(name).description}")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    switch_off()
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    app()
+
+
+if __name__ == "__main__":
+    main()

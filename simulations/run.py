@@ -1,0 +1,105 @@
+"""One federated run in one process: data, federation, baselines, report; and its resumption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+
+from client.app import app as client_app
+from client.site import Site, load_site
+from common import progress
+from common.atomic import write_text
+from common.configuration import RunConfig, read_run, to_yaml
+from common.errors import CheckpointError
+from server.app import app as server_app
+from server.app import write_results
+from simulations.baselines import run_baselines
+from simulations.local_grid import LocalGrid
+from simulations.sources import Participants, participants, resolved, write_phantom
+
+CONFIG, ORIGIN = "config.yaml", "simulation.json"
+
+
+def start(config: RunConfig, folder: Path, data: Path | None) -> Path:
+    """Run a scenario in a new folder; returns the path of its report.
+
+    Args:
+        config: the scenario.
+        folder: run folder; a finished or begun run in it is not overwritten.
+        data: folder with one sub-folder a site, or ``None`` for phantom sites.
+
+    Raises:
+        CheckpointError: the folder already holds a run.
+        XaiFederationError: by name.
+    """
+    if (folder / CONFIG).exists():
+        raise CheckpointError(
+            "the folder already holds a run",
+            where=str(folder),
+            do=f"go on with it: xai-sim resume {folder}; or choose another --out",
+        )
+    if data is None:
+        data = folder / "phantom"
+        write_phantom(config.phantom, data)
+        if not config.unseen:
+            config.unseen = list(config.phantom.unseen)
+    people = participants(config, data.resolve(), folder / "sites")
+    for name, reason in people.left_out.items():
+        progress.say(f"{name} is left out: {reason}")
+    config = resolved(config, people)
+    for site in people.all.values():
+        _announce(site, config)
+    write_text(folder / ORIGIN, json.dumps({"data": str(data.resolve()), "left_out": people.left_out}, indent=1))
+    write_text(folder / CONFIG, to_yaml(config))
+    return _run(config, folder, people)
+
+
+def resume(folder: Path) -> Path:
+    """Go on with a run that was killed or failed; returns the path of its report.
+
+    Raises:
+        CheckpointError: the folder holds no run.
+        XaiFederationError: by name.
+    """
+    try:
+        origin = json.loads((folder / ORIGIN).read_text())
+        config = read_run(folder / CONFIG)
+    except (OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            "there is no run to resume", where=str(folder), do="start one: xai-sim run SCENARIO --out DIR"
+        ) from error
+    data = Path(origin["data"])
+    people = participants(config, data, folder / "sites")
+    return _run(config, folder, Participants(people.sites, people.unseen, origin["left_out"]))
+
+
+def _announce(site: Site, config: RunConfig) -> None:
+    """Prepare a site's data before anything trains, so that what is wrong with it shows at once."""
+    data = load_site(site, config)
+    images = sum(len(views) for views in data.views)
+    progress.say(
+        f"{site.name:12} {data.patients} patients, {len(data.breasts)} breasts ({int(data.targets.sum())} malignant), "
+        f"{images} images" + (f", {len(data.skipped)} unreadable images skipped" if data.skipped else "")
+    )
+
+
+def _run(config: RunConfig, folder: Path, people: Participants) -> Path:
+    nodes = {
+        name: {"site": name, "data": str(site.data), "state": str(site.state)} for name, site in people.all.items()
+    }
+    grid = LocalGrid(client_app, nodes)
+    server_app(grid, Context(1, 1, {}, RecordDict(), {"run-folder": str(folder)}))
+    _add_left_out(folder, people.left_out)
+    run_baselines(config, people.sites, people.unseen, folder)
+    write_results(folder)
+    return folder / "report.html"
+
+
+def _add_left_out(folder: Path, left_out: dict[str, str]) -> None:
+    """Name in ``sites.json`` the sites that took no part."""
+    file = folder / "sites.json"
+    sites = json.loads(file.read_text())
+    sites |= {name: {"role": "left out", "left_out": reason} for name, reason in left_out.items()}
+    write_text(file, json.dumps(sites, indent=1))
