@@ -61,7 +61,7 @@ def _baseline(config: RunConfig, name: str, parts: list[SiteData], tests: dict[s
 
 
 def train_centrally(config: RunConfig, name: str, parts: list[SiteData]) -> BreastClassifier:
-    """Train on the merged training patients; the epoch is chosen on the parts' validation patients, by the run's rule."""
+    """Train on the merged training patients; the run's rule chooses the epoch on the parts' validation patients."""
     merged = merge([part.of_split("train") for part in parts])
     validation = [part.of_split("validation") for part in parts]
     model = initial_model(config)

@@ -1,0 +1,33 @@
+# Everything a fresh machine needs: Python >= 3.11, make, the package index.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev,pretrained]'
+	@touch $@
+
+demo: $(READY)  ## install, then train over four simulated hospitals and write runs/demo/report.html
+	@if [ -f runs/demo/config.yaml ]; then $(BIN)/xai-sim resume runs/demo; else $(BIN)/xai-sim run demo --out runs/demo; fi
+
+test: $(READY)  ## install, then run the test suite
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## check style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:  ## remove the environment, caches and runs/demo
+	rm -rf $(VENV) runs/demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
