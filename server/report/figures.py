@@ -1,0 +1,195 @@
+"""The figures of the report, each from typed records to inline SVG."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from common.protocol import Estimate, EvaluationReport
+from server.report.drawing import INK, LINE, MUTED, PAPER, SiteStyle, draw, no_frame
+from server.report.findings import aucs, compare, label
+from server.report.numbers import MINUS, defined, mean, number
+from server.report.run_folder import Round, Run
+
+_POOLED, _OWN, _OTHERS = "pooled training", "the site's own model", "mean of other sites' own models"
+
+
+def forest(run: Run, styles: dict[str, SiteStyle]) -> str:
+    """AUC with interval per site: federated in the site's colour, baselines in grey beneath."""
+    found = aucs(run, run.trained() + run.unseen())
+    if not found:
+        return ""
+    baselines = {row.site: row for row in compare(run)}
+    step = 4 if baselines else 1.4
+    height = 0.95 + 0.19 * step * len(found)
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        no_frame(axes)
+        axes.grid(axis="y", visible=False)
+        ticks: list[float] = []
+        for place, (site, auc) in enumerate(found.items()):
+            top, row = place * step, baselines.get(site)
+            ticks.append(top + (1 if row else 0))
+            _whisker(axes, auc, top, styles[site].colour, "o", 8, 2.6)
+            if row:
+                if row.pooled:
+                    _whisker(axes, row.pooled, top + 0.85, MUTED, "D", 5, 1.2)
+                if row.own_local:
+                    _whisker(axes, row.own_local, top + 1.6, MUTED, "s", 5, 1.2)
+                if defined(row.others_local):
+                    _whisker(axes, Estimate(row.others_local), top + 2.35, MUTED, "x", 6, 1.2)
+            if place:
+                axes.axhline(top - 0.85 if baselines else top - 0.7, color=LINE, linewidth=0.6)
+        axes.set_yticks(ticks, [label(run, site) for site in found])
+        axes.tick_params(axis="y", labelcolor=INK, labelsize=11)
+        axes.set_ylim(len(found) * step - (0.85 if baselines else 0.7), -0.85)
+        lowest = min(min(axes.dataLim.x0, 1.0), 0.98)
+        axes.set_xlim(max(0.0, lowest - 0.03), 1.005)
+        if lowest < 0.55:
+            axes.axvline(0.5, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        axes.set_xlabel("AUC on the site's test patients")
+        if baselines:
+            figure.legend(handles=_legend(), loc="outside upper left", ncols=4, fontsize=9.5, handletextpad=0.3)
+
+    return draw("forest", (9.2, height), "AUC with interval per site, federated and baselines", paint)
+
+
+def _legend() -> list[Line2D]:
+    shapes = (("o", "federated", 8, INK), ("D", _POOLED, 5, MUTED), ("s", _OWN, 5, MUTED), ("x", _OTHERS, 6, MUTED))
+    return [
+        Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=size, label=label)
+        for marker, label, size, colour in shapes
+    ]
+
+
+def _whisker(axes: Axes, auc: Estimate, y: float, colour: str, marker: str, size: float, width: float) -> None:
+    if not defined(auc.value):
+        return
+    if defined(auc.low) and defined(auc.high):
+        axes.plot([auc.low, auc.high], [y, y], color=colour, linewidth=width, solid_capstyle="round", alpha=0.75)
+    axes.plot(
+        [auc.value],
+        [y],
+        marker=marker,
+        color=colour,
+        markersize=size,
+        markeredgecolor=colour if marker == "x" else PAPER,
+    )
+
+
+def curves(run: Run, styles: dict[str, SiteStyle]) -> str:
+    """Validation AUC and training loss, per site and round, with the chosen round marked."""
+    if not run.rounds:
+        return ""
+
+    def paint(figure: Figure) -> None:
+        left, right = figure.subplots(1, 2)
+        for axes, title, ylabel in (
+            (left, "Validation AUC", "AUC"),
+            (right, "Training loss", "mean loss of the round"),
+        ):
+            axes.set_title(title, pad=12)
+            axes.set_xlabel("round")
+            axes.set_ylabel(ylabel)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.axvline(run.evaluation.round, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=0)
+            axes.margins(x=0.04)
+        for site in run.trained():
+            _curve(left, run.rounds, [_validation(entry, site) for entry in run.rounds], site, styles[site])
+            _curve(right, run.rounds, [_loss(entry, site) for entry in run.rounds], site, styles[site])
+        middle = [
+            mean([value for site in run.trained() if defined(value := _validation(entry, site))])
+            for entry in run.rounds
+        ]
+        left.plot(_numbers(run.rounds), _gaps(middle), color=INK, linewidth=2.6, label="mean of sites", zorder=4)
+        left.annotate(
+            f"chosen: round {run.evaluation.round}",
+            (run.evaluation.round, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            color=MUTED,
+            fontsize=9,
+        )
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), fontsize=9.5)
+
+    return draw("curves", (10.6, 3.9), "Validation AUC and training loss per site and round", paint)
+
+
+def _validation(entry: Round, site: str) -> float | None:
+    return entry.validation[site].auc if site in entry.validation else None
+
+
+def _loss(entry: Round, site: str) -> float | None:
+    return entry.train[site].loss if site in entry.train else None
+
+
+def _numbers(rounds: list[Round]) -> list[int]:
+    return [entry.round for entry in rounds]
+
+
+def _gaps(values: list[float | None]) -> list[float]:
+    """Undefined values as NaN: a gap in the line, not a zero."""
+    return [value if defined(value) else float("nan") for value in values]
+
+
+def _curve(axes: Axes, rounds: list[Round], values: list[float | None], site: str, style: SiteStyle) -> None:
+    axes.plot(
+        _numbers(rounds), _gaps(values), color=style.colour, marker=style.marker, linestyle=style.dash, markersize=5,
+        markeredgecolor=PAPER, markeredgewidth=0.6, label=site,
+    )  # fmt: skip
+
+
+def roc(name: str, site: str, report: EvaluationReport, specificity: float, style: SiteStyle) -> str:
+    """ROC of one site with the sensitivity, and its interval, at the task's specificity."""
+    if not report.roc_specificity:
+        return ""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        _square(axes, f"1 {MINUS} specificity", "sensitivity")
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        places = sorted(zip((1 - value for value in report.roc_specificity), report.roc_sensitivity, strict=True))
+        axes.plot([x for x, _ in places], [y for _, y in places], color=style.colour, linewidth=2.2)
+        point = report.sensitivity
+        if defined(point.value):
+            x = 1 - specificity
+            if defined(point.low) and defined(point.high):
+                axes.plot([x, x], [point.low, point.high], color=INK, linewidth=1.4)
+            axes.plot([x], [point.value], marker="o", color=INK, markersize=7, markeredgecolor=PAPER)
+        axes.text(0.98, 0.05, f"AUC {number(report.auc.value)}", ha="right", color=INK, fontsize=11, fontweight="bold")
+
+    return draw(name, (3.1, 3.1), f"ROC curve of {site}", paint)
+
+
+def calibration(name: str, site: str, report: EvaluationReport, style: SiteStyle) -> str:
+    """Observed share of malignant breasts against the predicted probability; dots grow with their count."""
+    if not report.calibration:
+        return ""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        _square(axes, "predicted probability", "observed share")
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        bins = sorted((entry.predicted, entry.observed, entry.count) for entry in report.calibration)
+        axes.plot([x for x, _, _ in bins], [y for _, y, _ in bins], color=style.colour, linewidth=1.2, alpha=0.6)
+        largest = max(size for _, _, size in bins)
+        sizes = [25 + 110 * size / max(largest, 1) for _, _, size in bins]
+        axes.scatter(
+            [x for x, _, _ in bins], [y for _, y, _ in bins], s=sizes, color=style.colour, edgecolors=PAPER, zorder=3
+        )
+
+    return draw(name, (3.1, 3.1), f"Calibration of {site}", paint)
+
+
+def _square(axes: Axes, xlabel: str, ylabel: str) -> None:
+    ticks = [0, 0.25, 0.5, 0.75, 1]
+    axes.set(
+        xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel=xlabel, ylabel=ylabel, xticks=ticks, yticks=ticks
+    )
