@@ -1,0 +1,76 @@
+"""Configuration: layers, overrides, and what a typing error gets told."""
+
+import pytest
+
+from common.configuration import RunConfig, load_run, names, read_run, task_from_yaml, task_of, to_yaml
+from common.errors import ConfigurationError
+
+
+def test_every_shipped_scenario_loads():
+    for name in names("simulation"):
+        assert load_run(name).description, f"{name} has no description"
+
+
+def test_later_layers_win():
+    assert load_run("tiny").method.name == "fedavg"
+    changed = load_run("tiny", ["method=fedprox", "method.mu=0.5", "federation.rounds=9", "sites=[A,B]"])
+    assert (changed.method.name, changed.method.local_objective, changed.method.mu) == ("fedprox", "proximal", 0.5)
+    assert changed.federation.rounds == 9
+    assert changed.sites == ["A", "B"]
+    assert changed.imaging.height == 64, "the scenario's own setting stays"
+
+
+def test_a_scenario_can_be_a_file(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nmethod: fedprox\nseed: 4\n")
+    run = load_run(str(file))
+    assert (run.name, run.seed, run.method.name) == ("mine", 4, "fedprox")
+
+
+def test_yaml_round_trip(tmp_path):
+    run = load_run("tiny", ["imaging.spacing_mm=0.5"])
+    (tmp_path / "config.yaml").write_text(to_yaml(run))
+    assert read_run(tmp_path / "config.yaml") == run
+    assert task_from_yaml(to_yaml(task_of(run))) == task_of(run)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("federation.ronds=3", "did you mean 'federation.rounds'"),
+        ("rounds=3", "did you mean 'federation.rounds'"),
+        ("training.learning_rat=1", "did you mean 'training.learning_rate'"),
+        ("federation.rounds=many", "wrong type"),
+        ("federation.rounds=null", "wrong type"),
+        ("federation=3", "group of settings"),
+        ("model.norm=grup", "did you mean 'group'"),
+        ("baselines=[lokal]", "did you mean 'local'"),
+        ("federation.rounds=0", "out of range"),
+        ("training.learning_rate=-1", "out of range"),
+        ("method=fedprx", "did you mean 'fedprox'"),
+        ("federation.rounds", "is not key=value"),
+    ],
+)
+def test_wrong_overrides_are_named_with_what_to_do(override, says):
+    with pytest.raises(ConfigurationError, match=says):
+        load_run("tiny", [override])
+
+
+def test_fractions_must_leave_something_to_train_on():
+    with pytest.raises(ConfigurationError, match="nothing to train on"):
+        load_run("tiny", ["data.validation_fraction=0.6", "data.test_fraction=0.5"])
+
+
+def test_unknown_scenario_names_the_nearest():
+    with pytest.raises(ConfigurationError, match="did you mean 'tiny'"):
+        load_run("tinny")
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: b: c", "unknown_key: 1", "training: {epochs: 3}"])
+def test_a_site_refuses_a_task_it_cannot_type(text):
+    with pytest.raises(ConfigurationError):
+        task_from_yaml(text)
+
+
+def test_defaults_are_within_their_own_limits():
+    assert task_from_yaml(to_yaml(task_of(RunConfig()))) == task_of(RunConfig())
