@@ -1,0 +1,1 @@
+"""Simulated mammograms: anatomy, lesions, acquisition, vendor processing, real DICOM files with manifest and truth."""
