@@ -101,7 +101,9 @@ def _textures(patient: Patient, view: ViewName, frame: Frame, outline: Outline) 
 
 
 def _bilinear(field: Field, row: Field, column: Field) -> Field:
-    i, j = row.astype(np.int32), column.astype(np.int32)
+    # A tiny negative number modulo n is n itself in float32.
+    i = np.minimum(row.astype(np.int32), field.shape[0] - 2)
+    j = np.minimum(column.astype(np.int32), field.shape[1] - 2)
     v, u = row - i, column - j
     index = i * np.int32(field.shape[1]) + j
     flat = field.ravel()
