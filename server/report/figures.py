@@ -80,46 +80,54 @@ def _whisker(axes: Axes, auc: Estimate, y: float, colour: str, marker: str, size
     )
 
 
-def curves(run: Run, styles: dict[str, SiteStyle]) -> str:
-    """Validation AUC and training loss, per site and round, with the chosen round marked."""
-    if not run.rounds:
-        return ""
+def validation_curve(run: Run, styles: dict[str, SiteStyle]) -> str:
+    """Validation AUC per site and round, with the mean and the chosen round."""
+    series = {site: [_validation(entry, site) for entry in run.rounds] for site in run.trained()}
+    average = [
+        mean([value for values in series.values() if defined(value := values[at])]) for at in range(len(run.rounds))
+    ]
+    return _curves("validation", "Validation AUC", "AUC", run, styles, series, average) if run.rounds else ""
+
+
+def loss_curve(run: Run, styles: dict[str, SiteStyle]) -> str:
+    """Mean training loss per site and round, with the chosen round."""
+    series = {site: [_loss(entry, site) for entry in run.rounds] for site in run.trained()}
+    return _curves("loss", "Training loss", "mean loss of the round", run, styles, series) if run.rounds else ""
+
+
+def _curves(
+    name: str,
+    title: str,
+    ylabel: str,
+    run: Run,
+    styles: dict[str, SiteStyle],
+    series: dict[str, list[float | None]],
+    average: list[float | None] | None = None,
+) -> str:
+    rounds, chosen = [entry.round for entry in run.rounds], run.evaluation.round
 
     def paint(figure: Figure) -> None:
-        left, right = figure.subplots(1, 2)
-        for axes, title, ylabel in (
-            (left, "Validation AUC", "AUC"),
-            (right, "Training loss", "mean loss of the round"),
-        ):
-            axes.set_title(title, pad=12)
-            axes.set_xlabel("round")
-            axes.set_ylabel(ylabel)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.axvline(run.evaluation.round, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=0)
-            axes.margins(x=0.04)
-        for site in run.trained():
-            _curve(left, run.rounds, [_validation(entry, site) for entry in run.rounds], site, styles[site])
-            _curve(right, run.rounds, [_loss(entry, site) for entry in run.rounds], site, styles[site])
-        middle = [
-            mean([value for site in run.trained() if defined(value := _validation(entry, site))])
-            for entry in run.rounds
-        ]
-        left.plot(_numbers(run.rounds), _gaps(middle), color=INK, linewidth=2.6, label="mean of sites", zorder=4)
-        left.annotate(
-            f"chosen: round {run.evaluation.round}",
-            (run.evaluation.round, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 2),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            color=MUTED,
-            fontsize=9,
-        )
-        handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), fontsize=9.5)
+        axes = figure.subplots()
+        axes.set_title(title, pad=12)
+        axes.set(xlabel="round", ylabel=ylabel)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.margins(x=0.04)
+        axes.axvline(chosen, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=0)
+        axes.annotate(
+            f"round {chosen}", (chosen, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
+            textcoords="offset points", ha="center", va="bottom", color=MUTED, fontsize=9,
+        )  # fmt: skip
+        for site, values in series.items():
+            style = styles[site]
+            axes.plot(
+                rounds, _gaps(values), color=style.colour, marker=style.marker, linestyle=style.dash, markersize=5.5,
+                markeredgecolor=PAPER, markeredgewidth=0.6, label=site,
+            )  # fmt: skip
+        if average:
+            axes.plot(rounds, _gaps(average), color=INK, linewidth=2.8, label="mean of sites", zorder=4)
+        figure.legend(loc="outside lower center", ncols=min(5, len(series) + 1), fontsize=9.5, columnspacing=1.2)
 
-    return draw("curves", (10.6, 3.9), "Validation AUC and training loss per site and round", paint)
+    return draw(name, (5.3, 3.9), f"{title} per site and round", paint)
 
 
 def _validation(entry: Round, site: str) -> float | None:
@@ -130,20 +138,9 @@ def _loss(entry: Round, site: str) -> float | None:
     return entry.train[site].loss if site in entry.train else None
 
 
-def _numbers(rounds: list[Round]) -> list[int]:
-    return [entry.round for entry in rounds]
-
-
 def _gaps(values: list[float | None]) -> list[float]:
     """Undefined values as NaN: a gap in the line, not a zero."""
     return [value if defined(value) else float("nan") for value in values]
-
-
-def _curve(axes: Axes, rounds: list[Round], values: list[float | None], site: str, style: SiteStyle) -> None:
-    axes.plot(
-        _numbers(rounds), _gaps(values), color=style.colour, marker=style.marker, linestyle=style.dash, markersize=5,
-        markeredgecolor=PAPER, markeredgewidth=0.6, label=site,
-    )  # fmt: skip
 
 
 def roc(name: str, site: str, report: EvaluationReport, specificity: float, style: SiteStyle) -> str:

@@ -166,7 +166,7 @@ def _interval_words(pairs: list[tuple[str, Estimate, Estimate]]) -> str:
     apart = [site for site, found in seen.items() if not found]
     if not apart:
         where = "The intervals overlap at every site" if len(pairs) > 1 else "The intervals overlap"
-        return f"{where}: test sets of this size do not tell the two apart."
+        return f"{where}, so these figures alone do not settle which is better."
     return (
         f"The intervals lie apart at {', '.join(apart)}{' and overlap elsewhere' if len(apart) < len(pairs) else ''}."
     )

@@ -24,7 +24,6 @@ from server.report.findings import (
 from server.report.numbers import ABSENT, count, defined, interval, number, share
 from server.report.run_folder import Run, SiteData, read_run_folder
 
-
 _COUNTED = "Malignant, benign and normal count breasts. Splits are by patient."
 
 
@@ -62,8 +61,9 @@ def _safe(text: str) -> str:
     return "".join(f"\\{letter}" if letter in "\\`*_[]|#!" else letter for letter in plain)
 
 
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, [":--"] + ["--:"] * (len(heads) - 1), *rows]
+def _table(heads: list[str], rows: list[list[str]], *, words: int = 1) -> str:
+    """A Markdown table whose first ``words`` columns are text, the others numbers."""
+    lines = [heads, [":--"] * words + ["--:"] * (len(heads) - words), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -106,7 +106,7 @@ def _data(run: Run) -> str:
     ]  # fmt: skip
     origin = "All images are simulated mammograms (phantoms); no patient was involved.\n\n" if is_phantom(run) else ""
     heads = ["Site", "Role", "Patients", "Breasts", "Images", "Malignant", "Benign", "Normal", "Boxes"]
-    return f"## Data\n\n{origin}{_table(heads, rows)}\n\n{_COUNTED}"
+    return f"## Data\n\n{origin}{_table(heads, rows, words=2)}\n\n{_COUNTED}"
 
 
 def _role(site: SiteData) -> str:
@@ -180,7 +180,8 @@ def _explanations(run: Run) -> str:
     heads = ["Site", "Method", "Pointing game", "Energy in box", "Views"]
     return (
         "## Explanations\n\nAgreement of explanation maps with the doctors' boxes. "
-        f"A method that does not beat both controls ({' and '.join(CONTROLS)}) explains nothing.\n\n{_table(heads, rows)}"
+        f"A method that does not beat both controls ({' and '.join(CONTROLS)}) explains nothing.\n\n"
+        + _table(heads, rows, words=2)
     )
 
 

@@ -99,7 +99,7 @@ def render(run: Run) -> str:
         took_part=[row for row in rows if not row.data.left_out],
         left_out=[row for row in rows if row.data.left_out],
         forest=Markup(figures.forest(run, styles)),
-        curves=Markup(figures.curves(run, styles)),
+        curves=[Markup(draw(run, styles)) for draw in (figures.validation_curve, figures.loss_curve)],
         readings=readings(run),
         trained_on=_trained_on(run),
         explainers=_explainers(run),
