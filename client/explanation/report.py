@@ -1,0 +1,159 @@
+"""Explains the model on a site's own patients: scores for the coordinator, pictures for the site."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from client.evaluation import estimate, probabilities
+from client.explanation.gallery import draw_gallery_picture
+from client.explanation.gradcam import control_maps, grad_cam
+from client.inference import Predictions
+from client.site import Site
+from common import progress
+from common.atomic import write_bytes, write_text
+from common.configuration import EvaluationConfig
+from common.data.dataset import SiteData
+from common.data.manifest import Box
+from common.metrics.bootstrap import bootstrap_mean
+from common.metrics.explanation import energy_in_boxes, pointing_game
+from common.models.classifier import BreastClassifier
+from common.protocol import Estimate, ExplanationScore
+
+VIEWS_AT_ONCE = 16
+
+Maps = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ShownView:
+    """One view of a breast, ready to be explained; boxes in pixels of the network's input."""
+
+    breast: int
+    view: str
+    pixels: Maps
+    boxes: tuple[Box, ...] | None
+
+
+def shown_views(data: SiteData, breasts: Sequence[int]) -> list[ShownView]:
+    """All views of the given breasts."""
+    return [
+        ShownView(
+            index,
+            view.view,
+            np.asarray(image.pixels, dtype=np.float32),
+            None if view.boxes is None else tuple(image.geometry.boxes_to_input(view.boxes)),
+        )
+        for index in breasts
+        for view, image in zip(data.breasts[index].views, data.views[index], strict=True)
+    ]
+
+
+def explain(
+    model: BreastClassifier,
+    data: SiteData,
+    predictions: Predictions,
+    config: EvaluationConfig,
+    site: Site,
+    seed: int,
+) -> dict[str, ExplanationScore]:
+    """Score explanations against the doctors' boxes and draw the site's gallery.
+
+    Scored are up to ``config.explained`` malignant breasts, every view with a known box, next to
+    two controls (the image's own intensity, and noise): an explainer that does not beat both
+    explains nothing. The gallery goes to ``reports/gallery`` of the site and nowhere else.
+
+    Returns:
+        Method to score; empty where no malignant view has a known box.
+    """
+    _draw_gallery(model, data, predictions, config, site)
+    malignant = [index for index, breast in enumerate(data.breasts) if breast.target]
+    views = [view for view in shown_views(data, malignant[: config.explained]) if view.boxes]
+    if not views:
+        return {}
+    maps = {"gradcam": _explained(model, views, f"{site.name}: Grad-CAM")}
+    maps |= control_maps(_stack(views), seed)
+    patients = [data.breasts[view.breast].patient_id for view in views]
+    return {method: _score(found, views, patients, config, seed) for method, found in maps.items()}
+
+
+def _stack(views: Sequence[ShownView]) -> torch.Tensor:
+    return torch.from_numpy(np.stack([view.pixels for view in views]))[:, None]
+
+
+def _explained(model: BreastClassifier, views: Sequence[ShownView], description: str) -> Maps:
+    parts = []
+    with progress.track(description, len(views)) as advance:
+        for start in range(0, len(views), VIEWS_AT_ONCE):
+            some = views[start : start + VIEWS_AT_ONCE]
+            parts.append(grad_cam(model, _stack(some)))
+            advance(len(some))
+    return np.concatenate(parts)
+
+
+def _score(
+    maps: Maps, views: Sequence[ShownView], patients: Sequence[str], config: EvaluationConfig, seed: int
+) -> ExplanationScore:
+    hits = [float(pointing_game(found, view.boxes or ())) for found, view in zip(maps, views, strict=True)]
+    energies = [energy_in_boxes(found, view.boxes or ()) for found, view in zip(maps, views, strict=True)]
+
+    def interval(values: list[float]) -> Estimate:
+        return estimate(
+            bootstrap_mean(np.asarray(values), patients, config.bootstrap_samples, config.confidence, seed)
+        )
+
+    return ExplanationScore(interval(hits), interval(energies), len(views))
+
+
+def _chosen(data: SiteData, logits: npt.NDArray[np.float64], number: int) -> list[int]:
+    """Breasts for the gallery: the surest and the least sure cancers, then the worst false alarms."""
+    order = np.argsort(-logits)
+    cancers = [int(index) for index in order if data.targets[index]]
+    others = [int(index) for index in order if not data.targets[index]]
+    best, rest = cancers[: max(1, number // 2)], cancers[max(1, number // 2) :]
+    missed = rest[::-1][: number // 4]
+    return (best + missed + others)[:number]
+
+
+def _draw_gallery(
+    model: BreastClassifier, data: SiteData, predictions: Predictions, config: EvaluationConfig, site: Site
+) -> None:
+    chance = probabilities(predictions.breast_logits)
+    threshold = _operating_threshold(data, chance, config.specificity)
+    entries = []
+    folder = site.reports / "gallery"
+    views = shown_views(data, _chosen(data, predictions.breast_logits, config.gallery))
+    maps = _explained(model, views, f"{site.name}: gallery") if views else []
+    for number, (view, found) in enumerate(zip(views, maps, strict=True), 1):
+        breast, score = data.breasts[view.breast], float(chance[view.breast])
+        name = f"{number:02d}-{view.view}.png"
+        write_bytes(folder / name, draw_gallery_picture(view.pixels, found, view.boxes or ()))
+        entries.append(
+            {
+                "file": name,
+                "label": breast.label,
+                "score": score,
+                "outcome": _outcome(bool(breast.target), score >= threshold),
+                "view": view.view,
+                "pointing": pointing_game(found, view.boxes) if view.boxes else None,
+                "boxes": None if view.boxes is None else len(view.boxes),
+            }
+        )
+    write_text(folder / "gallery.json", json.dumps(entries, indent=1))
+
+
+def _operating_threshold(data: SiteData, chance: npt.NDArray[np.float64], specificity: float) -> float:
+    """Score that this share of the site's breasts without malignancy stays below."""
+    negatives = chance[data.targets == 0]
+    return float(np.quantile(negatives, specificity)) if len(negatives) else 0.5
+
+
+def _outcome(malignant: bool, called: bool) -> str:
+    if malignant:
+        return "hit" if called else "missed"
+    return "false alarm" if called else "correct"

@@ -1,0 +1,1 @@
+"""Networks: backbones by name, the breast classifier, normalisation layers, transfer of weights."""

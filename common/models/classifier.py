@@ -1,0 +1,122 @@
+"""The classifier: one logit of malignancy a view, pooled over the views of a breast."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from common.configuration import ModelConfig, TrainingConfig
+from common.errors import ConfigurationError
+from common.models.backbones import Backbone, Stage, build_backbone
+from common.models.normalisation import to_group_norm
+
+
+class BreastClassifier(nn.Module):
+    """Backbone and one linear unit.
+
+    ``average`` pooling averages features over positions before the unit. ``lse`` applies the unit
+    at every position and pools the local logits s by (1/r) log mean exp(r s): between mean
+    (r to 0) and maximum (r to infinity), so that a small lesion is not averaged away
+    (Pinheiro & Collobert 2015, CVPR, equation 1).
+    """
+
+    def __init__(self, backbone: Backbone, pooling: str, sharpness: float, dropout: float, frozen_stages: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(backbone.channels, 1)
+        self.pooling, self.sharpness = pooling, sharpness
+        self._frozen = [
+            self.backbone.get_submodule(name) for stage in backbone.stages[:frozen_stages] for name in stage.modules
+        ]
+        for module in self._frozen:
+            module.requires_grad_(False)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The backbone's stages; module names are relative to ``self.backbone``."""
+        return self.backbone.stages
+
+    def train(self, mode: bool = True) -> BreastClassifier:
+        """Switch mode; frozen stages stay in evaluation mode, so their statistics do not move either."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def local_logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits ``(N, h, w)`` of every position (without dropout), for ``lse`` pooling and for maps."""
+        features = self.backbone(images)
+        local: torch.Tensor = self.head(features.permute(0, 2, 3, 1))[..., 0]
+        return local
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits ``(N,)`` of views ``(N, 1, H, W)``."""
+        features = self.backbone(images)
+        if self.pooling == "average":
+            logits: torch.Tensor = self.head(self.dropout(features.mean(dim=(2, 3))))[:, 0]
+            return logits
+        local = self.head(self.dropout(features.flatten(2).transpose(1, 2)))[..., 0].float()
+        pooled = torch.logsumexp(self.sharpness * local, dim=1) - math.log(local.shape[1])
+        return pooled / self.sharpness
+
+
+def build_classifier(config: ModelConfig, seed: int) -> BreastClassifier:
+    """Make a classifier whose initial weights depend on ``seed`` alone; the global generator is left as it was.
+
+    Raises:
+        ConfigurationError: unknown backbone, or more frozen stages than there are.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = build_backbone(config.backbone)
+        if config.norm == "group":
+            to_group_norm(backbone)
+        if config.frozen_stages > len(backbone.stages):
+            raise ConfigurationError(
+                f"{config.backbone} has {len(backbone.stages)} stages, {config.frozen_stages} cannot be frozen",
+                where="model.frozen_stages",
+                do=f"choose 0 to {len(backbone.stages)}",
+            )
+        return BreastClassifier(backbone, config.pooling, config.lse_sharpness, config.dropout, config.frozen_stages)
+
+
+def pool_views(view_logits: torch.Tensor, breast_of_image: torch.Tensor, breasts: int) -> torch.Tensor:
+    """Mean logit of each breast's views.
+
+    Args:
+        view_logits: ``(N,)``.
+        breast_of_image: int64 ``(N,)``, 0 to ``breasts - 1``, each at least once.
+        breasts: number of breasts B.
+
+    Returns:
+        ``(B,)``.
+    """
+    total = torch.zeros(breasts, dtype=view_logits.dtype, device=view_logits.device)
+    count = torch.zeros_like(total)
+    total = total.index_add(0, breast_of_image, view_logits)
+    return total / count.index_add(0, breast_of_image, torch.ones_like(view_logits))
+
+
+def parameter_groups(model: BreastClassifier, training: TrainingConfig) -> list[dict[str, Any]]:
+    """Parameters for the optimiser: the head learns faster by its factor; biases and norms do not decay.
+
+    Frozen parameters are left out.
+    """
+    head = {id(parameter) for parameter in model.head.parameters()}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            groups.setdefault((id(parameter) in head, parameter.ndim > 1), []).append(parameter)
+    factor = training.head_learning_rate_factor
+    return [
+        {
+            "params": parameters,
+            "lr": training.learning_rate * (factor if is_head else 1.0),
+            "weight_decay": training.weight_decay if decays else 0.0,
+        }
+        for (is_head, decays), parameters in groups.items()
+    ]
