@@ -152,7 +152,8 @@ def roc(name: str, site: str, report: EvaluationReport, specificity: float, styl
         axes = figure.subplots()
         _square(axes, f"1 {MINUS} specificity", "sensitivity")
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
-        places = sorted(zip((1 - value for value in report.roc_specificity), report.roc_sensitivity, strict=True))
+        corners = zip((1 - value for value in report.roc_specificity), report.roc_sensitivity, strict=True)
+        places = sorted([(0.0, 0.0), *corners, (1.0, 1.0)])
         axes.plot([x for x, _ in places], [y for _, y in places], color=style.colour, linewidth=2.2)
         point = report.sensitivity
         if defined(point.value):

@@ -172,6 +172,20 @@ def _interval_words(pairs: list[tuple[str, Estimate, Estimate]]) -> str:
     )
 
 
+def troubles(run: Run) -> list[str]:
+    """Replies that were not used, gathered by site and cause."""
+    rounds: dict[str, list[int]] = {}
+    for entry in run.rounds:
+        for reply in entry.quarantined:
+            cause = f"{reply.site}: reply put into quarantine ({reply.error}: {reply.meaning})"
+            rounds.setdefault(cause, []).append(entry.round)
+        for site in entry.missing:
+            rounds.setdefault(f"{site}: no reply in time", []).append(entry.round)
+    return [
+        f"{cause}, in round{'s' * (len(found) > 1)} {', '.join(map(str, found))}" for cause, found in rounds.items()
+    ]
+
+
 def against_controls(scores: dict[str, ExplanationScore], method: str, measure: str) -> str:
     """How an explainer stands against the controls on one site, for one measure.
 

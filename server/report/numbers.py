@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 from common.protocol import Estimate
 
-MINUS, EN_DASH, THIN_SPACE = "\u2212", "\u2013", "\u202f"
+MINUS, EN_DASH, THIN_SPACE, NO_BREAK = "\u2212", "\u2013", "\u202f", "\u00a0"
 ABSENT = EN_DASH
 
 
@@ -48,7 +48,7 @@ def count(value: int | None) -> str:
 
 def share(value: float) -> str:
     """``90 %``, with a decimal only where it is needed (``97.5 %``)."""
-    return f"{100 * value:.4g} %"
+    return f"{100 * value:.4g}{NO_BREAK}%"
 
 
 def bytes_text(value: float | None) -> str:

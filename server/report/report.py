@@ -26,6 +26,7 @@ from server.report.findings import (
     mean_auc,
     method_name,
     readings,
+    troubles,
     why_undefined,
     worst_site,
 )
@@ -33,9 +34,12 @@ from server.report.pictures import TOTAL_BYTES, Gallery, embed
 from server.report.run_folder import Run, SiteData, read_run_folder
 
 MEASURES = {
-    "pointing_game": ("Pointing game", "How often the brightest point of the map lies inside the doctor's box"),
-    "energy_in_box": ("Energy in the box", "The share of the whole map that lies inside the doctor's box"),
+    "pointing_game": ("Pointing game", "How often the brightest point of the map lies inside the lesion's box"),
+    "energy_in_box": ("Energy in the box", "The share of the whole map that lies inside the lesion's box"),
 }
+
+BOXES_OF_DOCTORS = "the box a doctor drew around the malignancy"
+BOXES_OF_PHANTOMS = "the box of the simulated malignancy"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,16 @@ class SiteRow:
     roc: Markup
     calibration: Markup
     gallery: Gallery | None
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """One way of training in the matrix trained-on by tested-on."""
+
+    label: str
+    own: str | None
+    """The one site it was trained on; None when trained on all."""
+    tests: dict[str, Estimate]
 
 
 def write_report(folder: Path) -> Path:
@@ -101,7 +115,9 @@ def render(run: Run) -> str:
         forest=Markup(figures.forest(run, styles)),
         curves=[Markup(draw(run, styles)) for draw in (figures.validation_curve, figures.loss_curve)],
         readings=readings(run),
-        trained_on=_trained_on(run),
+        troubles=troubles(run),
+        where_boxes_come_from=BOXES_OF_PHANTOMS if is_phantom(run) else BOXES_OF_DOCTORS,
+        matrix=_matrix(run),
         explainers=_explainers(run),
         measures=MEASURES,
         controls=CONTROLS,
@@ -186,14 +202,14 @@ def _rows(run: Run, styles: dict[str, SiteStyle]) -> list[SiteRow]:
     return rows
 
 
-def _trained_on(run: Run) -> list[tuple[str, dict[str, Estimate]]]:
-    """Rows of the matrix: trained on (or how), then AUC by tested site."""
+def _matrix(run: Run) -> list[MatrixRow]:
+    """Local models, then pooled, then federated; empty without baselines."""
     if run.baselines is None:
         return []
-    rows = [(f"{site} alone", tests) for site, tests in run.baselines.local.items()]
+    rows = [MatrixRow(f"{site} alone", site, tests) for site, tests in run.baselines.local.items()]
     if run.baselines.pooled:
-        rows.append(("pooled", run.baselines.pooled))
-    return [*rows, ("federated", aucs(run, run.trained() + run.unseen()))]
+        rows.append(MatrixRow("pooled", None, run.baselines.pooled))
+    return [*rows, MatrixRow("federated", None, aucs(run, run.trained() + run.unseen()))]
 
 
 def _explainers(run: Run) -> list[str]:

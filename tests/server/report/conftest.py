@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def _auc(scores: np.ndarray, malignant: np.ndarray) -> float:
     return float((scores[malignant][:, None] > scores[~malignant][None, :]).mean())
 
 
-def example_evaluation(rng: np.random.Generator, quality: float, breasts: int = 160) -> EvaluationReport:
+def _evaluation(rng: np.random.Generator, quality: float, breasts: int = 160) -> EvaluationReport:
     """A report with the real statistics of made-up scores."""
     malignant = rng.random(breasts) < 0.36
     logits = rng.normal(np.where(malignant, quality, 0.0), 1.0) * 1.3 - 1.4
@@ -68,7 +69,7 @@ def example_evaluation(rng: np.random.Generator, quality: float, breasts: int = 
     )
 
 
-def example_picture(path: Path, rng: np.random.Generator, box: bool) -> None:
+def _picture(path: Path, rng: np.random.Generator, box: bool) -> None:
     """A small breast-like picture with a warm spot, and an outline."""
     image = Image.new("RGB", (192, 256))
     pen = ImageDraw.Draw(image)
@@ -130,12 +131,16 @@ def _site(role: str, boxes: str = "known", **changes: Any) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value))
+
+
 def write_example(folder: Path, *, pictures: int = 4) -> Path:
     """Write a complete run folder: four training sites, an unseen one, baselines, explanations, galleries."""
     rng = np.random.default_rng(7)
     config = RunConfig(name="demo", description="Four phantom hospitals and an unseen fifth.", seed=3)
     config.baselines = ["local", "pooled"]
-    evaluations = {site: example_evaluation(rng, quality) for site, quality in QUALITY.items()}
+    evaluations = {site: _evaluation(rng, quality) for site, quality in QUALITY.items()}
     local = {
         trained: {
             tested: asdict(_estimate(0.87 if tested == trained else float(rng.uniform(0.55, 0.85)), 90))
@@ -153,9 +158,9 @@ def write_example(folder: Path, *, pictures: int = 4) -> Path:
     rounds = _rounds(rng, 8)
     best = max(rounds, key=lambda line: sum(found["auc"] for found in line["validation"].values()))
     (folder / "rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rounds))
-    write_json(folder / "sites.json", sites)
-    write_json(folder / "baselines.json", {"local": local, "pooled": pooled})
-    write_json(
+    _write_json(folder / "sites.json", sites)
+    _write_json(folder / "baselines.json", {"local": local, "pooled": pooled})
+    _write_json(
         folder / "evaluation.json",
         {
             "round": best["round"], "rule": "best mean validation AUC", "prior_log_odds": -0.8,
@@ -164,7 +169,7 @@ def write_example(folder: Path, *, pictures: int = 4) -> Path:
         },
     )  # fmt: skip
     seconds = {"total": 171.0, "train": 101.0, "evaluate": 44.0, "communication": 3.2}
-    write_json(
+    _write_json(
         folder / "summary.json", {"task": "classifier", "seconds": seconds, "bytes_sent": 1_437_000_000, "privacy": {}}
     )
     outcomes = ("hit", "missed", "false alarm", "correct")
@@ -175,7 +180,7 @@ def write_example(folder: Path, *, pictures: int = 4) -> Path:
         for place in range(pictures):
             outcome = outcomes[place % 4]
             score = float(rng.uniform(0, 0.5)) + 0.5 * (outcome in ("hit", "false alarm"))
-            example_picture(gallery / f"breast-{place:02d}-MLO.png", rng, box=place % 4 < 2)
+            _picture(gallery / f"breast-{place:02d}-MLO.png", rng, box=place % 4 < 2)
             listing.append(
                 {
                     "file": f"breast-{place:02d}-MLO.png", "label": "malignant" if place % 4 < 2 else "normal",
@@ -183,21 +188,23 @@ def write_example(folder: Path, *, pictures: int = 4) -> Path:
                     "pointing": (place % 4 == 0) if place % 4 < 2 else None, "boxes": int(place % 4 < 2),
                 }
             )  # fmt: skip
-        write_json(gallery / "gallery.json", listing)
+        _write_json(gallery / "gallery.json", listing)
     return folder
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of the example."""
-    return json.loads(path.read_text())
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file of the example."""
-    path.write_text(json.dumps(value))
 
 
 @pytest.fixture
 def example_run(tmp_path: Path) -> Path:
     """A complete run folder of one's own to change."""
     return write_example(tmp_path / "run")
+
+
+@pytest.fixture
+def change(example_run: Path) -> Callable[[str, Callable[[Any], object]], None]:
+    """Edit one JSON file of the example run in place."""
+
+    def edit(name: str, by: Callable[[Any], object]) -> None:
+        value = json.loads((example_run / name).read_text())
+        by(value)
+        _write_json(example_run / name, value)
+
+    return edit
