@@ -85,8 +85,8 @@ def test_every_site_stands_with_the_numbers_of_the_files(example_run: Path) -> N
     for site, report in (evaluation["sites"] | evaluation["unseen"]).items():
         auc, sensitivity = report["auc"], report["sensitivity"]
         row = (
-            rf"{site} (trained|trained, lowest AUC|unseen) {report['patients']} {report['breasts']} {report['malignant']}"
-            rf" {auc['value']:.3f} {auc['low']:.3f}-{auc['high']:.3f}"
+            rf"{site} (trained|trained, lowest AUC|unseen) {report['patients']} {report['breasts']}"
+            rf" {report['malignant']} {auc['value']:.3f} {auc['low']:.3f}-{auc['high']:.3f}"
             rf" {sensitivity['value']:.2f} {sensitivity['low']:.2f}-{sensitivity['high']:.2f}"
             rf" {report['brier']['value']:.3f}"
         )
