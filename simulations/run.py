@@ -19,7 +19,7 @@ from simulations.baselines import run_baselines
 from simulations.local_grid import LocalGrid
 from simulations.sources import Participants, participants, resolved, write_phantom
 
-CONFIG, ORIGIN = "config.yaml", "simulation.json"
+CONFIG, ORIGIN, PHANTOM = "config.yaml", "simulation.json", "phantom"
 
 
 def start(config: RunConfig, folder: Path, data: Path | None) -> Path:
@@ -41,7 +41,7 @@ def start(config: RunConfig, folder: Path, data: Path | None) -> Path:
             do=f"go on with it: xai-sim resume {folder}; or choose another --out",
         )
     if data is None:
-        data = folder / "phantom"
+        data = folder / PHANTOM
         write_phantom(config.phantom, data)
         if not config.unseen:
             config.unseen = list(config.phantom.unseen)
@@ -91,15 +91,19 @@ def _run(config: RunConfig, folder: Path, people: Participants) -> Path:
     }
     grid = LocalGrid(client_app, nodes)
     server_app(grid, Context(1, 1, {}, RecordDict(), {"run-folder": str(folder)}))
-    _add_left_out(folder, people.left_out)
+    _complete_sites(folder, people.left_out, "phantom" if _is_phantom(folder) else "folder")
     run_baselines(config, people.sites, people.unseen, folder)
     write_results(folder)
     return folder / "report.html"
 
 
-def _add_left_out(folder: Path, left_out: dict[str, str]) -> None:
-    """Name in ``sites.json`` the sites that took no part."""
+def _is_phantom(folder: Path) -> bool:
+    return (folder / PHANTOM).is_dir()
+
+
+def _complete_sites(folder: Path, left_out: dict[str, str], source: str) -> None:
+    """Add to ``sites.json`` where the data came from, and the sites that took no part."""
     file = folder / "sites.json"
-    sites = json.loads(file.read_text())
+    sites = {name: site | {"source": source} for name, site in json.loads(file.read_text()).items()}
     sites |= {name: {"role": "left out", "left_out": reason} for name, reason in left_out.items()}
     write_text(file, json.dumps(sites, indent=1))

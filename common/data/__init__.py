@@ -1,0 +1,1 @@
+"""From a manifest to batches: manifest, splits, cache of prepared images, datasets, sampling, augmentation."""

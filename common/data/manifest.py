@@ -1,0 +1,271 @@
+"""Reads a site's ``manifest.csv`` and refuses what cannot be true, by file and line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.configuration.naming import nearest
+from common.errors import (
+    BoxOutsideImageError,
+    EmptySiteError,
+    ManifestError,
+    MissingColumnError,
+    PatientInTwoSplitsError,
+    UnknownLabelError,
+)
+
+MANIFEST = "manifest.csv"
+REQUIRED = ("patient_id", "exam_id", "laterality", "view", "file", "label", "boxes", "split")
+LABELS = ("normal", "benign", "malignant")
+SPLIT_NAMES = {
+    "": "",
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "test": "test",
+}
+LATERALITIES = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels, from 0; ``x1`` and ``y1`` exclusive."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """One image. ``boxes`` is ``None`` where they are unknown and empty where there are none."""
+
+    file: Path
+    view: str
+    line: int
+    boxes: tuple[Box, ...] | None
+    spacing_mm: float | None = None
+    """Pixel spacing the manifest gives, for files whose header has none."""
+
+
+@dataclass(frozen=True)
+class Breast:
+    """The unit of label and evaluation: one breast in one exam, with its views."""
+
+    patient_id: str
+    exam_id: str
+    laterality: str
+    label: str
+    split: str
+    views: tuple[View, ...]
+    density: str = ""
+    device: str = ""
+
+    @property
+    def target(self) -> int:
+        """1 for malignant, 0 for anything else."""
+        return int(self.label == "malignant")
+
+    @property
+    def key(self) -> str:
+        """Unique within a site."""
+        return f"{self.patient_id}/{self.exam_id}/{self.laterality}"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A site's breasts, in the order of their first rows."""
+
+    site: str
+    folder: Path
+    breasts: tuple[Breast, ...]
+
+    @property
+    def patients(self) -> list[str]:
+        """Patient identifiers, sorted."""
+        return sorted({breast.patient_id for breast in self.breasts})
+
+
+def read_manifest(source: Path, site: str) -> Manifest:
+    """Read and check a manifest.
+
+    Args:
+        source: the CSV file, or the folder that holds ``manifest.csv``. Separator ``,`` or ``;``.
+        site: name of the site, for messages.
+
+    Raises:
+        ManifestError: missing, not text, no CSV, an empty or impossible value, two labels for one breast.
+        MissingColumnError, UnknownLabelError, PatientInTwoSplitsError, EmptySiteError: as named.
+        BoxOutsideImageError: a box is empty, inverted or has negative corners (the far side is
+            checked when the image is read).
+    """
+    path = source / MANIFEST if source.is_dir() else source
+    rows = _read_rows(path)
+    if not rows:
+        raise EmptySiteError(
+            f"the manifest of site {site} has no rows",
+            where=str(path),
+            do="add images, or leave the site out with sites=[...]",
+        )
+    images = [_breast(row, path, line) for line, row in rows]
+    _refuse_patient_in_two_splits(images, path)
+    grouped: dict[str, list[Breast]] = {}
+    for image in images:
+        grouped.setdefault(image.key, []).append(image)
+    return Manifest(site, path.parent, tuple(_joined(parts, path) for parts in grouped.values()))
+
+
+def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            first = stream.readline()
+            stream.seek(0)
+            separator = ";" if first.count(";") > first.count(",") else ","
+            reader = csv.DictReader(stream, delimiter=separator, restval="")
+            columns = [str(name).strip() for name in reader.fieldnames or []]
+            _require_columns(columns, path)
+            reader.fieldnames = columns
+            rows = []
+            for row in reader:
+                if any(value for key, value in row.items() if key is not None):
+                    rows.append((reader.line_num, {key: (row[key] or "").strip() for key in columns}))
+            return rows
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(
+            f"cannot read the manifest: {error}", where=str(path), do="give a CSV file in UTF-8 (docs/data.md)"
+        ) from error
+
+
+def _require_columns(columns: list[str], path: Path) -> None:
+    missing = [name for name in REQUIRED if name not in columns]
+    if not missing:
+        return
+    hints = [f"'{guess}' looks like '{name}'" for name in missing if (guess := nearest(name, columns))]
+    raise MissingColumnError(
+        f"the manifest lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
+        where=str(path),
+        do="; ".join([*hints, f"needed are {', '.join(REQUIRED)} (boxes and split may be empty)"]),
+    )
+
+
+def _breast(row: Mapping[str, str], path: Path, line: int) -> Breast:
+    where = f"{path}:{line}"
+    for name in ("patient_id", "file", "view"):
+        if not row[name]:
+            raise ManifestError(f"'{name}' is empty", where=where, do="fill it in")
+    laterality = LATERALITIES.get(row["laterality"].upper())
+    if laterality is None:
+        raise ManifestError(f"laterality '{row['laterality']}' is neither L nor R", where=where, do="write L or R")
+    label = row["label"].lower()
+    if label not in LABELS:
+        guess = nearest(label, list(LABELS))
+        raise UnknownLabelError(
+            f"label '{row['label']}' is unknown",
+            where=where,
+            do=(f"did you mean '{guess}'? " if guess else "") + f"labels are {', '.join(LABELS)}",
+        )
+    split = SPLIT_NAMES.get(row["split"].lower())
+    if split is None:
+        raise ManifestError(
+            f"split '{row['split']}' is unknown", where=where, do="write train, validation or test, or leave it empty"
+        )
+    spacing = _spacing(row.get("spacing_mm", ""), where)
+    view = View(path.parent / row["file"], row["view"].upper(), line, _boxes(row["boxes"], where), spacing)
+    exam = row["exam_id"] or row["patient_id"]
+    return Breast(
+        row["patient_id"], exam, laterality, label, split, (view,), row.get("density", ""), row.get("device", "")
+    )
+
+
+def _spacing(text: str, where: str) -> float | None:
+    if not text:
+        return None
+    try:
+        spacing = float(text)
+    except ValueError:
+        spacing = math.nan
+    if not 0.001 <= spacing <= 10:
+        raise ManifestError(f"spacing_mm '{text}' is no pixel spacing", where=where, do="give mm a pixel, e.g. 0.07")
+    return spacing
+
+
+def _boxes(text: str, where: str) -> tuple[Box, ...] | None:
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+        boxes = tuple(
+            Box(float(item["x0"]), float(item["y0"]), float(item["x1"]), float(item["y1"]), str(item.get("label", "")))
+            for item in found
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ManifestError(
+            f"boxes cannot be read: {error!r}",
+            where=where,
+            do='write [{"x0": 1, "y0": 2, "x1": 30, "y1": 40}], [] for none, or leave empty if unknown',
+        ) from error
+    for box in boxes:
+        corners = (box.x0, box.y0, box.x1, box.y1)
+        if not all(math.isfinite(corner) for corner in corners) or box.x1 <= box.x0 or box.y1 <= box.y0:
+            raise BoxOutsideImageError(
+                f"box {corners} is empty or inverted",
+                where=where,
+                do="x0 < x1 and y0 < y1, in pixels of the stored image",
+            )
+        if box.x0 < 0 or box.y0 < 0:
+            raise BoxOutsideImageError(
+                f"box {corners} begins outside the image",
+                where=where,
+                do="give pixels of the stored image, counted from 0",
+            )
+    return boxes
+
+
+def _joined(parts: list[Breast], path: Path) -> Breast:
+    """One breast from the rows of its views."""
+    first = parts[0]
+    for other in parts[1:]:
+        if other.label != first.label:
+            raise ManifestError(
+                f"breast {first.laterality} of patient {first.patient_id} is both {first.label} and {other.label}",
+                where=f"{path}:{first.views[0].line} and {other.views[0].line}",
+                do="the label is per breast: give all its views the same",
+            )
+    views = tuple(view for part in parts for view in part.views)
+    files = [view.file for view in views]
+    if len(set(files)) < len(files):
+        twice = next(view for view in views if files.count(view.file) > 1)
+        raise ManifestError(
+            "an image is listed twice", where=f"{path}:{twice.line}: {twice.file.name}", do="remove one row"
+        )
+    return Breast(
+        first.patient_id,
+        first.exam_id,
+        first.laterality,
+        first.label,
+        first.split,
+        views,
+        first.density,
+        first.device,
+    )
+
+
+def _refuse_patient_in_two_splits(breasts: Sequence[Breast], path: Path) -> None:
+    seen: dict[str, Breast] = {}
+    for breast in breasts:
+        earlier = seen.setdefault(breast.patient_id, breast)
+        if earlier.split != breast.split:
+            names = [earlier.split or "(empty)", breast.split or "(empty)"]
+            raise PatientInTwoSplitsError(
+                f"patient {breast.patient_id} is in two splits: {names[0]} and {names[1]}",
+                where=f"{path}:{earlier.views[0].line} and {breast.views[0].line}",
+                do="put all images of a patient into one split, or leave the column empty",
+            )

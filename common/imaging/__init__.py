@@ -1,0 +1,1 @@
+"""From image file to network input: reading, polarity, breast, intensity, geometry, preprocessing."""

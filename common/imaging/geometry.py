@@ -1,0 +1,75 @@
+"""Where a pixel of the stored image lies in the network's input, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from common.data.manifest import Box
+from common.imaging.resampling import resample
+
+Pixels = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The way from stored image to input: crop, mirror, scale, place.
+
+    ``crop`` is x0, y0, x1, y1 in stored pixels; it is mirrored left to right when ``mirrored``, scaled
+    to ``placed`` (rows, columns) and put at row ``top``, column 0 of the input.
+    """
+
+    stored_rows: int
+    stored_columns: int
+    crop: tuple[float, float, float, float]
+    mirrored: bool
+    inverted: bool
+    rows: int
+    columns: int
+    placed: tuple[int, int]
+    top: int
+
+    def boxes_to_input(self, boxes: Sequence[Box]) -> list[Box]:
+        """Boxes in pixels of the input; parts outside the crop are cut off, boxes wholly outside left out."""
+        x0, y0, x1, y1 = self.crop
+        horizontal, vertical = self.placed[1] / (x1 - x0), self.placed[0] / (y1 - y0)
+        result = []
+        for box in boxes:
+            left, right = (x1 - box.x1, x1 - box.x0) if self.mirrored else (box.x0 - x0, box.x1 - x0)
+            found = Box(
+                max(0.0, left * horizontal),
+                max(0.0, self.top + (box.y0 - y0) * vertical),
+                min(float(self.columns), right * horizontal),
+                min(float(self.rows), self.top + (box.y1 - y0) * vertical),
+                box.label,
+            )
+            if found.x1 > found.x0 and found.y1 > found.y0:
+                result.append(found)
+        return result
+
+    def map_to_stored(self, values: Pixels) -> Pixels:
+        """A map ``(rows, columns)`` of the input as ``(stored_rows, stored_columns)``; 0 outside the crop."""
+        stored = np.zeros((self.stored_rows, self.stored_columns), dtype=np.float32)
+        x0, y0, x1, y1 = (round(edge) for edge in self.crop)
+        left, top = max(0, x0), max(0, y0)
+        right, bottom = min(self.stored_columns, x1), min(self.stored_rows, y1)
+        part = values[max(0, self.top) : self.top + self.placed[0], : self.placed[1]]
+        part = resample(part, y1 - y0, x1 - x0)
+        if self.mirrored:
+            part = part[:, ::-1]
+        stored[top:bottom, left:right] = part[top - y0 : bottom - y0, left - x0 : right - x0]
+        return stored
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps(asdict(self))
+
+
+def from_json(text: str) -> Geometry:
+    """Undo :meth:`Geometry.to_json`."""
+    fields = json.loads(text)
+    return Geometry(**{**fields, "crop": tuple(fields["crop"]), "placed": tuple(fields["placed"])})

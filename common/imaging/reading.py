@@ -1,0 +1,144 @@
+"""Reads DICOM, PNG, JPEG and TIFF into grey values 0..1, dense tissue bright wherever the file says so."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from PIL import Image, UnidentifiedImageError
+from pydicom.dataset import FileDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+
+from common.errors import UnreadableImageError
+
+Pixels = npt.NDArray[np.float32]
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+
+logging.getLogger("pydicom").setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image as stored.
+
+    ``pixels``: float32 ``(rows, columns)``, 0..1 of full scale. ``polarity_known``: dense tissue is
+    bright for sure. ``spacing_mm``: (row, column), where the header has it.
+    """
+
+    pixels: Pixels
+    polarity_known: bool
+    spacing_mm: tuple[float, float] | None
+
+
+def read_image(path: Path) -> StoredImage:
+    """Read one image file.
+
+    Raises:
+        UnreadableImageError: missing, damaged, of no known kind, or a multi-frame object.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(132)
+        if head[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
+            return _read_dicom(path)
+        return _read_picture(path)
+    except (OSError, UnidentifiedImageError, InvalidDicomError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise _unreadable(path, reason) from error
+    except (ValueError, AttributeError, KeyError, RuntimeError, NotImplementedError, struct.error, EOFError) as error:
+        # What pydicom and its decoders raise for damaged or unsupported pixel data.
+        raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: Path, reason: str) -> UnreadableImageError:
+    first = reason.strip().splitlines()[0] if reason.strip() else "damaged"
+    return UnreadableImageError(
+        f"cannot read the image: {first[:200]}",
+        where=str(path),
+        do="restore the file, remove its row, or set data.unreadable=skip",
+    )
+
+
+def _read_picture(path: Path) -> StoredImage:
+    with Image.open(path) as picture:
+        picture.load()
+        if picture.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
+            values = np.asarray(picture, dtype=np.float32)
+        else:
+            values = np.asarray(picture.convert("L"), dtype=np.float32)
+            return StoredImage(values / 255.0, False, None)
+    return StoredImage(np.clip(values / _full_scale(float(values.max())), 0.0, 1.0), False, None)
+
+
+def _full_scale(maximum: float) -> float:
+    """Largest value of the smallest usual bit depth that holds ``maximum`` (12 bits often lie in 16)."""
+    return next((2.0**bits - 1.0 for bits in BIT_DEPTHS if maximum < 2.0**bits), max(maximum, 1.0))
+
+
+def _read_dicom(path: Path) -> StoredImage:
+    header = pydicom.dcmread(path, force=True)
+    stored = header.pixel_array
+    if int(header.get("SamplesPerPixel", 1)) == 3 and stored.ndim == 3:
+        values = stored.astype(np.float32).mean(axis=2)
+        return StoredImage(np.clip(values / 255.0, 0.0, 1.0), False, _spacing(header))
+    if stored.ndim != 2:
+        raise ValueError(f"{stored.shape[0]} frames: multi-frame objects (tomosynthesis) are not supported yet")
+    if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING":
+        return StoredImage(_attenuation(header, stored), True, _spacing(header))
+    low, high = _range(header)
+    values = apply_modality_lut(stored, header)
+    if header.get("VOILUTSequence"):
+        values = apply_voi_lut(values, header)
+        low, high = 0.0, 2.0 ** int(header.VOILUTSequence[0].LUTDescriptor[2]) - 1.0
+    elif header.get("WindowWidth") is not None:
+        values = apply_voi_lut(values, header)
+    pixels = np.clip((np.asarray(values, dtype=np.float32) - low) / (high - low), 0.0, 1.0)
+    photometric = str(header.get("PhotometricInterpretation", ""))
+    if photometric == "MONOCHROME1":
+        pixels = 1.0 - pixels
+    # Secondary captures often carry a photometric interpretation that nobody checked.
+    trusted = photometric in ("MONOCHROME1", "MONOCHROME2") and str(header.get("Modality", "")) == "MG"
+    return StoredImage(pixels.astype(np.float32), trusted, _spacing(header))
+
+
+def _range(header: FileDataset) -> tuple[float, float]:
+    """Full scale of the values after the modality transformation."""
+    bits = int(header.BitsStored)
+    low, high = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if header.PixelRepresentation else (0.0, 2.0**bits - 1)
+    slope, intercept = float(header.get("RescaleSlope", 1) or 1), float(header.get("RescaleIntercept", 0) or 0)
+    ends = sorted((low * slope + intercept, high * slope + intercept))
+    return ends[0], ends[1]
+
+
+def _attenuation(header: FileDataset, stored: npt.NDArray[np.integer]) -> Pixels:
+    """For-Processing values as attenuation 0..1: a fixed logarithm, so that dense tissue is bright.
+
+    PixelIntensityRelationship LOG needs none; its sign (+1: larger value, more X-rays) or, where
+    missing, MONOCHROME1 says which way the values run.
+    """
+    full = 2.0 ** int(header.BitsStored) - 1.0
+    values = np.clip(stored.astype(np.float32), 0.0, full)
+    sign = header.get("PixelIntensityRelationshipSign")
+    rises_with_exposure = int(sign) > 0 if sign is not None else header.PhotometricInterpretation == "MONOCHROME1"
+    exposure = values if rises_with_exposure else full - values
+    if str(header.get("PixelIntensityRelationship", "LIN")) == "LOG":
+        return cast(Pixels, 1.0 - exposure / full)
+    return np.asarray(-np.log(np.maximum(exposure, 1.0) / full) / np.log(full), dtype=np.float32)
+
+
+def _spacing(header: FileDataset) -> tuple[float, float] | None:
+    """Spacing in the breast, mm (row, column): at the detector divided by the magnification."""
+    at_detector = header.get("ImagerPixelSpacing")
+    values = at_detector or header.get("PixelSpacing") or header.get("NominalScannedPixelSpacing")
+    if not values or len(values) != 2:
+        return None
+    magnification = float(header.get("EstimatedRadiographicMagnificationFactor") or 1.0) if at_detector else 1.0
+    row, column = float(values[0]) / magnification, float(values[1]) / magnification
+    return (row, column) if row > 0 and column > 0 else None
