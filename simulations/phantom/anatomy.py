@@ -21,8 +21,8 @@ MU_CALCIFICATION = 1.2
 DELTA_MU = MU_GLAND - MU_FAT
 
 _SKIN_MM = 1.8
-_PLANE = (Band(0.26, 3.6, 40.0), Band(0.06, 3.0, 10.0))
-_POLAR = (Band(0.50, 3.6, 40.0), Band(0.13, 2.8, 10.0))
+_PLANE = (Band(0.26, 3.8, 40.0), Band(0.04, 3.2, 10.0))
+_POLAR = (Band(0.50, 3.8, 40.0), Band(0.09, 3.2, 10.0))
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def draw_tissue(patient: Patient, view: ViewName) -> Tissue:
     muscle = _ramp(behind_edge, -1.2, 1.2)
     counted = ((depth > 8) & (muscle < 0.5))[::2, ::2]
     threshold = np.quantile(value[::2, ::2][counted], 1 - density)
-    gland = 1 / (1 + np.exp((threshold - value) / np.float32(0.45)))
+    gland = 1 / (1 + np.exp((threshold - value) / np.float32(0.6)))
     gland *= _ramp(depth, 3 + 4 * (1 - density), 12 + 8 * (1 - density))
     amplitude = np.clip(0.26 + 0.12 * density + 0.23 * plane + 0.10 * streaks, 0.08, 0.7)
     gland *= amplitude * (0.6 + 0.4 * hill * hill)
@@ -118,7 +118,7 @@ def _ligaments(patient: Patient, view: ViewName, frame: Frame) -> Field:
     rng = patient.rng(Purpose.SEPTA, view)
     coarse = Frame(frame.rows // 4, frame.columns // 4, frame.spacing * 4, frame.top)
     total = np.zeros((frame.rows, frame.columns), np.float32)
-    for strength, width, scale in ((0.10, 0.07, 12.0), (0.07, 0.10, 7.0)):
+    for strength, width, scale in ((0.06, 0.10, 12.0), (0.04, 0.14, 7.0)):
         smooth = power_law(rng, (coarse.rows, coarse.columns), coarse.spacing, (Band(1.0, 5.0, scale),))
         field = resample(smooth, coarse, frame) / np.float32(width)
         total += np.float32(strength) * np.exp(-field * field)

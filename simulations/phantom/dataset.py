@@ -35,7 +35,7 @@ MANIFEST_COLUMNS = (
 )  # fmt: skip
 TRUTH_COLUMNS = (
     "patient_id", "exam_id", "laterality", "view", "label", "z", "radius_mm", "depth", "lateral", "vertical",
-    "axis_ratio", "area_density", "thickness_mm", "nipple_distance_mm", "mask",
+    "axis_ratio", "visibility", "area_density", "thickness_mm", "nipple_distance_mm", "mask",
 )  # fmt: skip
 _MINIMUM_ROWS = 128
 
@@ -251,6 +251,7 @@ def _truth_row(patient: Patient, view: ViewName, mask: str) -> dict[str, Any]:
             "lateral": f"{place.lateral:.3f}",
             "vertical": f"{place.vertical:.3f}",
             "axis_ratio": f"{mass.axis_ratio:.3f}",
+            "visibility": f"{mass.visibility:.3f}",
             "mask": mask,
         }
     return row

@@ -57,10 +57,10 @@ def draw_shape(mass: Mass, x: float, y: float, rng: np.random.Generator, difficu
     spicules = tuple(
         Spicule(
             float(start + 2 * np.pi * (i + rng.normal(0, 0.3)) / max(number, 1)),
-            float(mass.radius_mm * rng.uniform(0.5, 1.4) * (0.4 + 0.8 * ir) * difficulty.spicule_length),
+            float(mass.radius_mm * rng.uniform(0.25, 1.6) * (0.4 + 0.8 * ir) * difficulty.spicule_length),
             float(rng.uniform(*difficulty.spicule_width)),
-            float(min(difficulty.spicule_thickness * rng.uniform(0.7, 1.3), 0.9 * mass.radius_mm)),
-            float(rng.normal(0, 0.012)),
+            float(min(difficulty.spicule_thickness * rng.uniform(0.4, 1.5), 0.9 * mass.radius_mm)),
+            float(rng.normal(0, 0.016)),
         )
         for i in range(number)
     )
@@ -127,7 +127,7 @@ def add_mass(
     gain = conspicuity * difficulty.mass_conspicuity * (1 + 0.18 * np.tanh(shape.z / 2))
     added += np.float32(gain * contrast) * chord
     outside = np.clip((q - 0.6) / 0.4, 0, 1)
-    thread = np.float32(difficulty.spicule_strength) * (
+    thread = np.float32(conspicuity * difficulty.spicule_strength) * (
         np.float32(MU_CARCINOMA - MU_FAT) - np.float32(DELTA_MU) * np.clip(fraction, 0, 0.7)
     )
     added += thread * spicules * outside

@@ -32,12 +32,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Mass:
-    """A mass; ``z`` is its latent malignancy, radius in mm."""
+    """A mass; ``z`` is its latent malignancy, radius in mm, ``visibility`` scales its contrast."""
 
     place: Place
     radius_mm: float
     z: float
     axis_ratio: float
+    visibility: float
 
 
 @dataclass(frozen=True)
@@ -106,4 +107,6 @@ def _draw_mass(site: SiteProfile, index: int, dataset_seed: int, label: Label, d
     median = site.population.lesion_radius_mm * difficulty.radius_scale
     radius = float(np.clip(median * np.exp(difficulty.radius_spread * rng.standard_normal()), 3.0, 16.0))
     z = float(rng.normal(difficulty.d_prime / 2 * (1 if label == "malignant" else -1), 1.0))
-    return Mass(place, radius, z, float(rng.uniform(0.62, 0.98)))
+    ratio = float(rng.uniform(0.62, 0.98))
+    visibility = difficulty.faint_visibility if rng.random() < difficulty.faint_share else 1.0
+    return Mass(place, radius, z, ratio, visibility)

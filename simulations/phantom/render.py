@@ -77,7 +77,7 @@ def render_view(
         jitter = rng.normal(0, 1.0, 2)
         shape = draw_shape(patient.mass, x + float(jitter[0]), y + float(jitter[1]), rng, difficulty)
         patch, added, inner, outer = add_mass(
-            frame, fraction, path, shape, patient.site.population.conspicuity, difficulty
+            frame, fraction, path, shape, patient.site.population.conspicuity * patient.mass.visibility, difficulty
         )
         core[patch], support[patch] = inner & breast[patch], outer
     seen = (None, None) if erase_lesion else (patch, added)
