@@ -1,0 +1,1 @@
+"""How good are scores and explanations: discrimination, calibration, intervals, boxes."""
