@@ -55,7 +55,7 @@ def delong_interval(targets: Targets, scores: Floats, confidence: float = 0.95) 
     value = float(v10.mean())
     if min(m, n) > 1:
         variance = float(v10.var(ddof=1) / m + v01.var(ddof=1) / n)
-        # Equal placements leave rounding errors of about 1e-32, real ones at least 1 / (m n)^2.
+        # One placement differing by half a rank gives 1 / (2 m n)^2; less is rounding.
         if variance > 1e-3 / (m * n) ** 2:
             half = float(norm.ppf(0.5 + confidence / 2)) * math.sqrt(variance)
             return Interval(value, max(0.0, value - half), min(1.0, value + half))
