@@ -1,0 +1,103 @@
+"""Grad-CAM of the malignancy logit, and control maps that know nothing of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pytorch_grad_cam import GradCAM
+from scipy.ndimage import gaussian_filter
+from torch import nn
+from torch.nn.functional import interpolate
+
+from common.models.classifier import BreastClassifier
+
+FINEST_STRIDE = 16
+"""Pixels of a cell of the map. At the last stage's 32 a cell is larger than most lesions; earlier
+stages do not yet know what they see."""
+
+Maps = npt.NDArray[np.float32]
+
+
+def grad_cam(model: BreastClassifier, images: torch.Tensor) -> Maps:
+    """Where the model sees malignancy: one map a view, not scaled, so that values compare across views.
+
+    The model's weights, gradients, modes and hooks are afterwards what they were.
+
+    Args:
+        images: ``(N, 1, H, W)``; moved to the model's device.
+
+    Returns:
+        ``(N, H, W)``, 0 or more; all 0 where nothing speaks for malignancy.
+
+    Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2, at the first stage of stride 16.
+    """
+    layer = target_layer(model)
+    with _only_from(model, layer), torch.enable_grad():
+        cam = GradCAM(model, [layer])
+        try:
+            images = images.to(cam.device)
+            # Not cam(images): that scales each map to 0..1 and clears the model's gradients.
+            recorded = cam.activations_and_grads
+            recorded(images).sum().backward()
+            activations, gradients = recorded.activations[0].numpy(), recorded.gradients[0].numpy()
+            coarse = np.maximum(cam.get_cam_image(images, layer, [], activations, gradients), 0.0)
+        finally:
+            recorded.release()
+    fine = interpolate(torch.from_numpy(coarse)[:, None], size=images.shape[2:], mode="bilinear", align_corners=False)
+    return np.asarray(fine[:, 0].numpy(), dtype=np.float32)
+
+
+def target_layer(model: BreastClassifier) -> nn.Module:
+    """The module whose output Grad-CAM weighs: the end of the finest stage of stride 16 or more."""
+    stage = min((stage for stage in model.stages if stage.stride >= FINEST_STRIDE), key=lambda stage: stage.stride)
+    return model.backbone.get_submodule(stage.modules[-1])
+
+
+def control_maps(images: torch.Tensor, seed: int) -> dict[str, Maps]:
+    """What an explanation has to beat: ``intensity``, the image itself, and ``random``, smooth noise.
+
+    Both are 0 outside the breast, where prepared images hold their minimum, and 0 or more inside.
+
+    Args:
+        images: ``(N, 1, H, W)``.
+        seed: of the noise.
+
+    Returns:
+        Name to maps ``(N, H, W)``.
+    """
+    pixels = images[:, 0].detach().cpu().numpy().astype(np.float32)
+    intensity = pixels - pixels.min(axis=(1, 2), keepdims=True)
+    noise = np.random.default_rng(seed).standard_normal(pixels.shape).astype(np.float32)
+    # As coarse as Grad-CAM, so that size of the spots is no advantage.
+    noise = gaussian_filter(noise, sigma=FINEST_STRIDE / 2, axes=(1, 2))
+    noise -= noise.min(axis=(1, 2), keepdims=True)
+    return {"intensity": intensity, "random": np.where(intensity > 0.0, noise, np.float32(0.0))}
+
+
+@contextmanager
+def _only_from(model: BreastClassifier, layer: nn.Module) -> Iterator[None]:
+    """Let gradients start at the output of ``layer`` and reach no parameter; restore the model at the end.
+
+    Without it frozen stages would give no gradient at all, and the others would add to the parameters'.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def detached(module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        return output.detach().requires_grad_()
+
+    handle = layer.register_forward_hook(detached)
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        handle.remove()
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        for module, mode in modes:
+            module.training = mode
