@@ -14,7 +14,7 @@ from common.metrics.explanation import HasBounds
 
 HEIGHT = 420
 GAP = 6
-BACKGROUND = (12, 12, 14)
+GAP_COLOUR = (72, 72, 78)
 BOX_COLOUR = (86, 180, 233)
 """Sky blue of Okabe & Ito 2008: apart from grey and from the map's colours for colour-blind readers too."""
 OPACITY = 0.75
@@ -39,7 +39,7 @@ def draw_gallery_picture(image: Map, found: Map, boxes: Sequence[HasBounds]) -> 
     grey = np.repeat(plain[:, :, None], 3, axis=2)
     opacity = OPACITY * heat[:, :, None]
     blended = (1.0 - opacity) * grey + opacity * colormaps["inferno"](heat)[:, :, :3]
-    picture = Image.new("RGB", (2 * size[0] + GAP, HEIGHT), BACKGROUND)
+    picture = Image.new("RGB", (2 * size[0] + GAP, HEIGHT), GAP_COLOUR)
     for pixels, left in ((grey, 0), (blended, size[0] + GAP)):
         panel = Image.fromarray((255.0 * pixels + 0.5).astype(np.uint8))
         _outline(panel, boxes, HEIGHT / image.shape[0])

@@ -38,10 +38,10 @@ def grad_cam(model: BreastClassifier, images: torch.Tensor) -> Maps:
     layer = target_layer(model)
     with _only_from(model, layer), torch.enable_grad():
         cam = GradCAM(model, [layer])
+        # Not cam(images): that scales each map to 0..1 and clears the model's gradients.
+        recorded = cam.activations_and_grads
         try:
             images = images.to(cam.device)
-            # Not cam(images): that scales each map to 0..1 and clears the model's gradients.
-            recorded = cam.activations_and_grads
             recorded(images).sum().backward()
             activations, gradients = recorded.activations[0].numpy(), recorded.gradients[0].numpy()
             coarse = np.maximum(cam.get_cam_image(images, layer, [], activations, gradients), 0.0)
