@@ -12,7 +12,8 @@ class Difficulty:
     ``d_prime`` is the distance of the malignancy latent z between malignant and benign masses: with every lesion
     perfectly visible no reader separates the two better than Φ(d'/√2). A ``faint_share`` of all masses has its contrast
     multiplied by ``faint_visibility``: what cannot be seen bounds the AUC, while the rest stays easy enough to learn
-    from. Distractors never depend on the label.
+    from. ``retraction`` is the share of a spicule's tissue taken from the gaps beside it. Distractors never depend on
+    the label.
     """
 
     d_prime: float = 3.0
@@ -20,12 +21,13 @@ class Difficulty:
     faint_visibility: float = 0.35
     radius_scale: float = 1.0
     radius_spread: float = 0.25
-    mass_conspicuity: float = 1.3
+    mass_conspicuity: float = 0.9
     spicule_strength: float = 6.5
-    spicule_number: float = 26.0
+    spicule_number: float = 36.0
     spicule_length: float = 1.8
-    spicule_width: tuple[float, float] = (0.55, 1.05)
+    spicule_width: tuple[float, float] = (0.40, 0.90)
     spicule_thickness: float = 2.5
+    retraction: float = 0.9
     island_rate: float = 2.5
     island_conspicuity: float = 1.3
     coarse_calcification_rate: float = 0.35

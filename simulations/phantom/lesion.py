@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from simulations.phantom.anatomy import DELTA_MU, MU_CALCIFICATION, MU_CARCINOMA, MU_FAT, MU_GLAND
 from simulations.phantom.difficulty import Difficulty
 from simulations.phantom.frame import Field, Frame
+from simulations.phantom.noise import blur
 from simulations.phantom.patient import Mass
 
 
@@ -57,7 +58,7 @@ def draw_shape(mass: Mass, x: float, y: float, rng: np.random.Generator, difficu
     spicules = tuple(
         Spicule(
             float(start + 2 * np.pi * (i + rng.normal(0, 0.3)) / max(number, 1)),
-            float(mass.radius_mm * rng.uniform(0.25, 1.6) * (0.4 + 0.8 * ir) * difficulty.spicule_length),
+            float(mass.radius_mm * (0.3 + rng.gamma(2.5, 0.28)) * (0.4 + 0.8 * ir) * difficulty.spicule_length),
             float(rng.uniform(*difficulty.spicule_width)),
             float(min(difficulty.spicule_thickness * rng.uniform(0.4, 1.5), 0.9 * mass.radius_mm)),
             float(rng.normal(0, 0.016)),
@@ -98,9 +99,9 @@ def spicule_thickness(shape: MassShape, dx: Field, dy: Field, spacing: float) ->
         end = shape.radius + s.length
         along = dx * cos + dy * sin
         across = dy * cos - dx * sin - np.float32(0.5 * s.curvature) * along * along
-        taper = np.clip((end - along) / np.float32(end), 0, 1) * (along > 0.4 * shape.radius)
+        taper = np.clip((end - along) / np.float32(s.length + 0.3 * shape.radius), 0, 1) * (along > 0.4 * shape.radius)
         width = np.sqrt((s.width * np.sqrt(np.maximum(taper, 0.04))) ** 2 + (0.5 * spacing) ** 2).astype(np.float32)
-        profile = np.float32(s.thickness * s.width) * np.sqrt(taper) / width * np.exp(-0.5 * (across / width) ** 2)
+        profile = np.float32(s.thickness * s.width) * taper / width * np.exp(-0.5 * (across / width) ** 2)
         np.maximum(total, profile, out=total)
     return total
 
@@ -130,8 +131,11 @@ def add_mass(
     thread = np.float32(conspicuity * difficulty.spicule_strength) * (
         np.float32(MU_CARCINOMA - MU_FAT) - np.float32(DELTA_MU) * np.clip(fraction, 0, 0.7)
     )
-    added += thread * spicules * outside
-    added *= np.clip(beam / 8, 0, 1)
+    threads = (thread * spicules * outside).astype(np.float32)
+    # Spicules are tissue drawn together: what they gain, the gaps between them lose (architectural distortion).
+    local_frame = Frame(threads.shape[0], threads.shape[1], frame.spacing, 0.0)
+    added += threads - np.float32(difficulty.retraction) * outside * blur(threads, local_frame, 3.0)
+    added *= np.clip(beam / 16, 0, 1)
     return area, added.astype(np.float32), core, (q < 1.5) | (spicules > 0.02)
 
 
