@@ -9,35 +9,9 @@ from sklearn.metrics import roc_curve
 
 from common.metrics.classification import auc, delong_interval, roc_points, sensitivity_at_specificity
 
-TARGETS = np.array([1, 1, 0, 0, 1, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 1, 1])
-SCORES = np.array(
-    [
-        0.9,
-        1.6,
-        1.9,
-        -0.3,
-        0.9,
-        1.0,
-        -0.9,
-        0.8,
-        0.9,
-        1.7,
-        1.2,
-        0.7,
-        -2.8,
-        1.0,
-        -1.0,
-        -1.7,
-        1.4,
-        0.7,
-        -0.4,
-        0.0,
-        1.1,
-        -0.1,
-        2.5,
-        1.8,
-    ]
-)
+NEGATIVE = [1.9, -0.3, 1.0, -0.9, 0.9, 0.7, -2.8, 1.0, -1.0, -1.7, 0.7, -0.4, -0.1]
+POSITIVE = [0.9, 1.6, 0.9, 0.8, 1.7, 1.2, 1.4, 0.0, 1.1, 2.5, 1.8]
+TARGETS, SCORES = np.repeat([0, 1], [13, 11]), np.array(NEGATIVE + POSITIVE)
 
 
 def drawn(seed, breasts=60, gap=1.0, decimals=1):
