@@ -20,18 +20,24 @@ from common.imaging.preprocessing import PREPROCESSING_VERSION, prepare_image
 
 @dataclass(frozen=True)
 class CachedImage:
-    """A prepared image: memory-mapped float16 ``(height, width)`` and its geometry."""
+    """A prepared image on disk and its geometry; small, so that a site may have very many."""
 
-    pixels: npt.NDArray[np.float16]
+    file: Path
     geometry: Geometry
+
+    @property
+    def pixels(self) -> npt.NDArray[np.float16]:
+        """Memory-mapped float16 ``(height, width)``; mapped as long as the array lives."""
+        return np.asanyarray(np.load(self.file, mmap_mode="r"))
 
 
 class ImageCache:
     """Prepared images of one site under one imaging configuration.
 
     An entry is named by SHA-256 over the file's bytes, the laterality, the manifest's spacing, the
-    imaging settings and ``PREPROCESSING_VERSION``. Entries are written atomically: several processes may
-    share a cache, and a damaged entry is made anew.
+    imaging settings and ``PREPROCESSING_VERSION``. A note under ``sources`` keeps the digest of each
+    file seen (by path, size and time of change), so that unchanged files are not read again. All is
+    written atomically: several processes may share a cache, and a damaged entry is made anew.
     """
 
     def __init__(self, folder: Path, imaging: ImagingConfig) -> None:
@@ -45,7 +51,9 @@ class ImageCache:
             UnreadableImageError, NoBreastFoundError, ManifestError: from ``prepare_image``.
             StorageError: the cache cannot be written.
         """
-        entry = self._folder / self._key(path, laterality, spacing_mm)
+        digest = self._digest(path)
+        name = hashlib.sha256(f"{digest}|{laterality}|{spacing_mm}|{self._settings}".encode()).hexdigest()
+        entry = self._folder / name[:2] / name
         cached = self._load(entry)
         if cached is None:
             prepared = prepare_image(path, laterality, self._imaging, spacing_mm)
@@ -58,22 +66,29 @@ class ImageCache:
             raise UnreadableImageError("a cache entry cannot be read back", where=str(entry), do="check the disk")
         return cached
 
-    def _key(self, path: Path, laterality: str, spacing_mm: float | None) -> str:
+    def _digest(self, path: Path) -> str:
+        """SHA-256 of a file's bytes, remembered while path, size and time of change stay the same."""
         try:
-            sha = hashlib.sha256(path.read_bytes())
+            state = path.stat()
+            seen = hashlib.sha256(f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}".encode()).hexdigest()
+            note = self._folder / "sources" / seen[:2] / seen
+            known = note.read_text() if note.is_file() else ""
+            if len(known) == 2 * hashlib.sha256().digest_size:
+                return known
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
             raise UnreadableImageError(
                 f"cannot read the image: {error.strerror}", where=str(path), do="restore the file or remove its row"
             ) from error
-        sha.update(f"{laterality}|{spacing_mm}|{self._settings}".encode())
-        name = sha.hexdigest()
-        return f"{name[:2]}/{name}"
+        write_text(note, digest)
+        return digest
 
     def _load(self, entry: Path) -> CachedImage | None:
         try:
-            pixels = np.load(entry.with_suffix(".npy"), mmap_mode="r")
-            geometry = from_json(entry.with_suffix(".json").read_text())
+            image = CachedImage(entry.with_suffix(".npy"), from_json(entry.with_suffix(".json").read_text()))
+            pixels = image.pixels
         except (OSError, ValueError, TypeError, KeyError, EOFError):
             return None  # not there yet, or damaged: made anew
         fits = pixels.shape == (self._imaging.height, self._imaging.width) and pixels.dtype == np.float16
-        return CachedImage(pixels, geometry) if fits else None
+        return image if fits else None

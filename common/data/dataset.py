@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +13,9 @@ import torch
 from common.configuration import DataConfig, ImagingConfig
 from common.data.cache import CachedImage, ImageCache
 from common.data.manifest import Breast, Manifest, View
-from common.errors import BoxOutsideImageError, NoBreastFoundError, UnreadableImageError
+from common.data.preparation import Job, prepare_all
+from common.errors import BoxOutsideImageError, UnreadableImageError
 
-WORTH_A_POOL = 48
-"""Fewer images are prepared in this process: starting others would take longer."""
 SHOWN = 10
 EDGE_TOLERANCE = 1.0
 """Boxes may reach this many pixels over the far edges (rounding in annotation tools)."""
@@ -90,7 +86,10 @@ def merge(sites: Sequence[SiteData]) -> SiteData:
         replace(breast, patient_id=f"{data.site}/{breast.patient_id}") for data in sites for breast in data.breasts
     )
     return SiteData(
-        "+".join(data.site for data in sites), breasts, tuple(views for data in sites for views in data.views)
+        "+".join(data.site for data in sites),
+        breasts,
+        tuple(views for data in sites for views in data.views),
+        tuple(item for data in sites for item in data.skipped),
     )
 
 
@@ -117,41 +116,21 @@ def prepare_site(
         BoxOutsideImageError: a box reaches over the far edges of its image.
         ManifestError: a fixed spacing is asked for and an image has none.
     """
-    jobs = [(view, breast.laterality) for breast in manifest.breasts for view in breast.views]
-    cache = ImageCache(cache_folder, imaging)
+    jobs = [Job(view, breast.laterality) for breast in manifest.breasts for view in breast.views]
     skipped: list[SkippedImage] = []
     ready: dict[int, CachedImage] = {}
-    for number, ((view, laterality), reason) in enumerate(zip(jobs, _prepare_all(cache, jobs, workers), strict=True)):
-        if reason:
-            skipped.append(SkippedImage(view.file, view.line, reason))
+    for number, found in enumerate(prepare_all(ImageCache(cache_folder, imaging), jobs, workers)):
+        view = jobs[number].view
+        if isinstance(found, str):
+            skipped.append(SkippedImage(view.file, view.line, found))
         else:
-            ready[number] = cache.get(view.file, laterality, view.spacing_mm)
-            _refuse_boxes_outside(view, ready[number], manifest)
+            ready[number] = found
+            _refuse_boxes_outside(view, found, manifest)
         if progress:
             progress(number + 1, len(jobs))
     if skipped and data.unreadable == "stop":
         raise _unreadable(skipped, manifest)
     return _assemble(manifest, ready, tuple(skipped))
-
-
-def _prepare_one(job: tuple[ImageCache, View, str]) -> str:
-    """Put one image into the cache; returns why it cannot be read, or nothing."""
-    cache, view, laterality = job
-    try:
-        cache.get(view.file, laterality, view.spacing_mm)
-    except (UnreadableImageError, NoBreastFoundError) as error:
-        return error.what
-    return ""
-
-
-def _prepare_all(cache: ImageCache, jobs: list[tuple[View, str]], workers: int | None) -> Iterator[str]:
-    tasks = ((cache, view, laterality) for view, laterality in jobs)
-    count = workers or os.cpu_count() or 1
-    if count == 1 or len(jobs) < WORTH_A_POOL:
-        yield from map(_prepare_one, tasks)
-        return
-    with ProcessPoolExecutor(count, mp_context=get_context("forkserver")) as pool:
-        yield from pool.map(_prepare_one, tasks, chunksize=8)
 
 
 def _refuse_boxes_outside(view: View, image: CachedImage, manifest: Manifest) -> None:
@@ -161,7 +140,7 @@ def _refuse_boxes_outside(view: View, image: CachedImage, manifest: Manifest) ->
             raise BoxOutsideImageError(
                 f"box ({box.x0:g}, {box.y0:g}, {box.x1:g}, {box.y1:g}) reaches outside the image of "
                 f"{columns} x {rows} pixels",
-                where=f"{manifest.folder / 'manifest.csv'}:{view.line}: {view.file.name}",
+                where=f"{manifest.folder}: line {view.line}: {view.file.name}",
                 do="give pixels of the stored image (columns first), or leave boxes empty if unknown",
             )
 

@@ -116,6 +116,7 @@ def read_manifest(source: Path, site: str) -> Manifest:
             do="add images, or leave the site out with sites=[...]",
         )
     images = [_breast(row, path, line) for line, row in rows]
+    _refuse_image_twice(images, path)
     _refuse_patient_in_two_splits(images, path)
     grouped: dict[str, list[Breast]] = {}
     for image in images:
@@ -240,12 +241,6 @@ def _joined(parts: list[Breast], path: Path) -> Breast:
                 do="the label is per breast: give all its views the same",
             )
     views = tuple(view for part in parts for view in part.views)
-    files = [view.file for view in views]
-    if len(set(files)) < len(files):
-        twice = next(view for view in views if files.count(view.file) > 1)
-        raise ManifestError(
-            "an image is listed twice", where=f"{path}:{twice.line}: {twice.file.name}", do="remove one row"
-        )
     return Breast(
         first.patient_id,
         first.exam_id,
@@ -256,6 +251,20 @@ def _joined(parts: list[Breast], path: Path) -> Breast:
         first.density,
         first.device,
     )
+
+
+def _refuse_image_twice(breasts: Sequence[Breast], path: Path) -> None:
+    """One file for two rows would put the same picture on both sides of a split, or under two labels."""
+    lines: dict[Path, int] = {}
+    for breast in breasts:
+        view = breast.views[0]
+        earlier = lines.setdefault(view.file, view.line)
+        if earlier != view.line:
+            raise ManifestError(
+                f"the image {view.file.name} is listed twice",
+                where=f"{path}:{earlier} and {view.line}",
+                do="remove or correct one of the rows",
+            )
 
 
 def _refuse_patient_in_two_splits(breasts: Sequence[Breast], path: Path) -> None:

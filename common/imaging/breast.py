@@ -12,6 +12,10 @@ from skimage.filters import threshold_otsu
 from common.imaging.resampling import shrink
 
 LONG_SIDE = 256
+TISSUE = 0.6
+"""Where tissue begins, share of the way from air to the threshold."""
+STRIP = 0.08
+"""Half the width below which a limb of the mask is no breast, share of the square root of its area."""
 Mask = npt.NDArray[np.bool_]
 
 
@@ -32,9 +36,12 @@ class BreastRegion:
 def find_breast(pixels: npt.NDArray[np.float32], laterality: str) -> BreastRegion | None:
     """Find the largest piece of tissue.
 
-    Air is taken to be the darkest large value; tissue begins where the smoothed image rises above
-    it by a third of the way to Otsu's threshold. Thin links (tape, film edges) are cut by an opening.
-    Labels and markers are smaller pieces and fall away. ``None`` when nothing is found.
+    Air is taken to be the darkest large value; tissue begins where the smoothed image rises above it
+    by 0.6 of the way to Otsu's threshold. That is taken twice, the second time with all values above
+    the first cut down to it, and then lies between air and tissue also beside a bright implant. Thin
+    links (tape, film edges) are cut by an opening. Labels and markers are smaller pieces and fall away;
+    bars that run into the breast (film edges, detector borders, folds of the abdomen) are too narrow.
+    ``None`` when nothing is found.
 
     Args:
         pixels: float32 ``(rows, columns)``, 0..1, air dark.
@@ -45,7 +52,8 @@ def find_breast(pixels: npt.NDArray[np.float32], laterality: str) -> BreastRegio
     if high - low < 1e-3:
         return None
     air = float(np.quantile(small, 0.02))
-    threshold = air + (threshold_otsu(small) - air) / 3.0
+    lower = threshold_otsu(np.minimum(small, threshold_otsu(small)))
+    threshold = air + (lower - air) * TISSUE
     tissue = ndimage.binary_opening(small > threshold, iterations=3)
     labels, number = ndimage.label(tissue)
     if number == 0:
@@ -55,8 +63,23 @@ def find_breast(pixels: npt.NDArray[np.float32], laterality: str) -> BreastRegio
     if largest.sum() < 0.01 * largest.size:
         return None
     side = _chest_wall(largest, laterality)
-    mask = _filled(largest, side)
+    mask = _filled(_without_strips(_filled(largest, side)), side)
     return BreastRegion(mask, _bounds(mask, pixels.shape), side)
+
+
+def _without_strips(mask: Mask) -> Mask:
+    """Cut off limbs that are far narrower than the breast, but for a stub; nipple and skin line stay.
+
+    Left and right of the image count as tissue (the chest wall is there), above and below as air.
+    """
+    depth = ndimage.distance_transform_edt(np.pad(mask, ((1, 1), (0, 0))))[1:-1]
+    half_width = STRIP * float(np.sqrt(mask.sum()))
+    labels, number = ndimage.label(depth > half_width)
+    if number == 0:
+        return mask
+    core = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    near = ndimage.distance_transform_edt(~core) <= 1.5 * half_width + 1.0
+    return np.asarray(mask & near, dtype=np.bool_)
 
 
 def _filled(mask: Mask, chest_wall: str) -> Mask:

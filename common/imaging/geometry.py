@@ -19,13 +19,13 @@ Pixels = npt.NDArray[np.float32]
 class Geometry:
     """The way from stored image to input: crop, mirror, scale, place.
 
-    ``crop`` is x0, y0, x1, y1 in stored pixels; it is mirrored left to right when ``mirrored``, scaled
-    to ``placed`` (rows, columns) and put at row ``top``, column 0 of the input.
+    ``crop`` is x0, y0, x1, y1 in stored pixels, inside the image; it is mirrored left to right when ``mirrored``,
+    scaled to ``placed`` (rows, columns) and put at row ``top``, column 0 of the input.
     """
 
     stored_rows: int
     stored_columns: int
-    crop: tuple[float, float, float, float]
+    crop: tuple[int, int, int, int]
     mirrored: bool
     inverted: bool
     rows: int
@@ -54,14 +54,10 @@ class Geometry:
     def map_to_stored(self, values: Pixels) -> Pixels:
         """A map ``(rows, columns)`` of the input as ``(stored_rows, stored_columns)``; 0 outside the crop."""
         stored = np.zeros((self.stored_rows, self.stored_columns), dtype=np.float32)
-        x0, y0, x1, y1 = (round(edge) for edge in self.crop)
-        left, top = max(0, x0), max(0, y0)
-        right, bottom = min(self.stored_columns, x1), min(self.stored_rows, y1)
-        part = values[max(0, self.top) : self.top + self.placed[0], : self.placed[1]]
+        x0, y0, x1, y1 = self.crop
+        part = values[self.top : self.top + self.placed[0], : self.placed[1]]
         part = resample(part, y1 - y0, x1 - x0)
-        if self.mirrored:
-            part = part[:, ::-1]
-        stored[top:bottom, left:right] = part[top - y0 : bottom - y0, left - x0 : right - x0]
+        stored[y0:y1, x0:x1] = part[:, ::-1] if self.mirrored else part
         return stored
 
     def to_json(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from common.imaging.polarity import is_inverted
 from common.imaging.reading import StoredImage, read_image
 from common.imaging.resampling import resample
 
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 """Part of every cache key and of every published model: raise it when pictures change."""
 
 MARGIN = 0.01
@@ -102,14 +103,16 @@ def _geometry(
         aspect = spacing[0] / spacing[1] if spacing else 1.0  # rows may lie farther apart than columns
         horizontal = min(imaging.height / ((bottom - top) * aspect), imaging.width / (right - left))
         vertical = horizontal * aspect
+    # Whole pixels, so that maps go back to the very pixels they came from.
+    crop = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
     placed = (
-        min(imaging.height, max(1, round((bottom - top) * vertical))),
-        min(imaging.width, max(1, round((right - left) * horizontal))),
+        min(imaging.height, max(1, round((crop[3] - crop[1]) * vertical))),
+        min(imaging.width, max(1, round((crop[2] - crop[0]) * horizontal))),
     )
     return Geometry(
         rows,
         columns,
-        (left, top, right, bottom),
+        crop,
         mirrored,
         inverted,
         imaging.height,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -13,13 +14,30 @@ import numpy.typing as npt
 import pydicom
 from PIL import Image, UnidentifiedImageError
 from pydicom.dataset import FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.utils import pixel_array
 
 from common.errors import UnreadableImageError
+from common.imaging.polarity import is_inverted
 
 Pixels = npt.NDArray[np.float32]
 BIT_DEPTHS = (8, 10, 12, 14, 16)
+DECODING_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    BytesLengthException,
+    Image.DecompressionBombError,
+)
+"""What pydicom, Pillow and their decoders raise for damaged or unsupported pixel data."""
 
 logging.getLogger("pydicom").setLevel(logging.ERROR)
 
@@ -52,8 +70,7 @@ def read_image(path: Path) -> StoredImage:
     except (OSError, UnidentifiedImageError, InvalidDicomError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _unreadable(path, reason) from error
-    except (ValueError, AttributeError, KeyError, RuntimeError, NotImplementedError, struct.error, EOFError) as error:
-        # What pydicom and its decoders raise for damaged or unsupported pixel data.
+    except DECODING_ERRORS as error:
         raise _unreadable(path, str(error)) from error
 
 
@@ -74,42 +91,60 @@ def _read_picture(path: Path) -> StoredImage:
         else:
             values = np.asarray(picture.convert("L"), dtype=np.float32)
             return StoredImage(values / 255.0, False, None)
+    if not np.isfinite(values).all():
+        raise ValueError("it holds values that are not numbers")
     return StoredImage(np.clip(values / _full_scale(float(values.max())), 0.0, 1.0), False, None)
 
 
 def _full_scale(maximum: float) -> float:
-    """Largest value of the smallest usual bit depth that holds ``maximum`` (12 bits often lie in 16)."""
+    """Largest value of the smallest usual bit depth that holds ``maximum`` (12 bits often lie in 16); 1 for shares."""
+    if maximum <= 1.0:
+        return 1.0
     return next((2.0**bits - 1.0 for bits in BIT_DEPTHS if maximum < 2.0**bits), max(maximum, 1.0))
 
 
 def _read_dicom(path: Path) -> StoredImage:
     header = pydicom.dcmread(path, force=True)
-    stored = header.pixel_array
-    if int(header.get("SamplesPerPixel", 1)) == 3 and stored.ndim == 3:
-        values = stored.astype(np.float32).mean(axis=2)
-        return StoredImage(np.clip(values / 255.0, 0.0, 1.0), False, _spacing(header))
+    stored = pixel_array(header)
+    spacing = _spacing(header)
+    if int(header.SamplesPerPixel) == 3 and stored.ndim == 3:
+        grey = stored.astype(np.float32).mean(axis=2) / (2.0 ** int(header.BitsStored) - 1.0)
+        return StoredImage(np.clip(grey, 0.0, 1.0), False, spacing)
     if stored.ndim != 2:
         raise ValueError(f"{stored.shape[0]} frames: multi-frame objects (tomosynthesis) are not supported yet")
+    padding = _padding(header, stored)
     if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING":
-        return StoredImage(_attenuation(header, stored), True, _spacing(header))
+        pixels, trusted = _attenuation(header, stored), True
+    else:
+        pixels, trusted = _presented(header, stored)
+    pixels[padding] = 0.0
+    return StoredImage(pixels, trusted, spacing)
+
+
+def _presented(header: FileDataset, stored: npt.NDArray[np.integer]) -> tuple[Pixels, bool]:
+    """Values for a display, 0..1, and whether the header's word on polarity can be trusted.
+
+    Modality and VOI transformations are worked out once for each stored value, not for each pixel.
+    """
+    first, last = int(stored.min()), int(stored.max())
+    values = apply_modality_lut(np.arange(first, last + 1).astype(stored.dtype), header)
     low, high = _range(header)
-    values = apply_modality_lut(stored, header)
     if header.get("VOILUTSequence"):
-        values = apply_voi_lut(values, header)
         low, high = 0.0, 2.0 ** int(header.VOILUTSequence[0].LUTDescriptor[2]) - 1.0
-    elif header.get("WindowWidth") is not None:
-        values = apply_voi_lut(values, header)
-    pixels = np.clip((np.asarray(values, dtype=np.float32) - low) / (high - low), 0.0, 1.0)
+    values = apply_voi_lut(values, header)  # leaves them as they are where the header has no VOI
+    curve = np.clip((np.asarray(values, dtype=np.float32) - low) / (high - low), 0.0, 1.0)
     photometric = str(header.get("PhotometricInterpretation", ""))
     if photometric == "MONOCHROME1":
-        pixels = 1.0 - pixels
+        curve = 1.0 - curve
+    pixels = curve.astype(np.float32)[stored.astype(np.int64) - first]
     # Secondary captures often carry a photometric interpretation that nobody checked.
-    trusted = photometric in ("MONOCHROME1", "MONOCHROME2") and str(header.get("Modality", "")) == "MG"
-    return StoredImage(pixels.astype(np.float32), trusted, _spacing(header))
+    return pixels, photometric in ("MONOCHROME1", "MONOCHROME2") and str(header.get("Modality", "")) == "MG"
 
 
 def _range(header: FileDataset) -> tuple[float, float]:
     """Full scale of the values after the modality transformation."""
+    if header.get("ModalityLUTSequence"):
+        return 0.0, 2.0 ** int(header.ModalityLUTSequence[0].LUTDescriptor[2]) - 1.0
     bits = int(header.BitsStored)
     low, high = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if header.PixelRepresentation else (0.0, 2.0**bits - 1)
     slope, intercept = float(header.get("RescaleSlope", 1) or 1), float(header.get("RescaleIntercept", 0) or 0)
@@ -117,17 +152,24 @@ def _range(header: FileDataset) -> tuple[float, float]:
     return ends[0], ends[1]
 
 
+def _padding(header: FileDataset, stored: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Pixels that the header declares to be no part of the picture."""
+    if header.get("PixelPaddingValue") is None:
+        return np.zeros(stored.shape, dtype=np.bool_)
+    ends = sorted((int(header.PixelPaddingValue), int(header.get("PixelPaddingRangeLimit", header.PixelPaddingValue))))
+    return (stored >= ends[0]) & (stored <= ends[1])
+
+
 def _attenuation(header: FileDataset, stored: npt.NDArray[np.integer]) -> Pixels:
     """For-Processing values as attenuation 0..1: a fixed logarithm, so that dense tissue is bright.
 
-    PixelIntensityRelationship LOG needs none; its sign (+1: larger value, more X-rays) or, where
-    missing, MONOCHROME1 says which way the values run.
+    PixelIntensityRelationship LOG needs none. Its sign (+1: larger value, more X-rays) says which way
+    the values run; where it is missing, the image does: air is what most X-rays reach.
     """
     full = 2.0 ** int(header.BitsStored) - 1.0
     values = np.clip(stored.astype(np.float32), 0.0, full)
     sign = header.get("PixelIntensityRelationshipSign")
-    rises_with_exposure = int(sign) > 0 if sign is not None else header.PhotometricInterpretation == "MONOCHROME1"
-    exposure = values if rises_with_exposure else full - values
+    exposure = values if (is_inverted(values) if sign is None else int(sign) > 0) else full - values
     if str(header.get("PixelIntensityRelationship", "LIN")) == "LOG":
         return cast(Pixels, 1.0 - exposure / full)
     return np.asarray(-np.log(np.maximum(exposure, 1.0) / full) / np.log(full), dtype=np.float32)
