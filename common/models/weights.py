@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,6 +21,21 @@ IMAGENET = "imagenet"
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 PREFIXES = ("module.", "model/", "model.", "backbone.")
 SHOWN = 10
+DAMAGED = (
+    SafetensorError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    struct.error,
+)
+"""What the readers raise on damaged bytes; torch's unpickler checks little of what it pops, reads and decodes."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,7 @@ def load_initial_weights(model: BreastClassifier, source: str) -> TransferReport
     its initial values.
 
     Args:
-        model: changed in place.
+        model: changed in place, or not at all.
         source: ``.safetensors`` or ``.pt``/``.pth`` file, or ``imagenet`` for EfficientNet-lite0.
 
     Raises:
@@ -50,7 +66,8 @@ def load_initial_weights(model: BreastClassifier, source: str) -> TransferReport
     """
     path = _imagenet_file(model) if source == IMAGENET else Path(source)
     found = {_plain(name): value for name, value in _read(path).items()}
-    loaded, unfit, used = [], [], set()
+    fitting: dict[str, torch.Tensor] = {}
+    unfit, used = [], set()
     target = model.state_dict()
     for name, value in target.items():
         key = name if name in found else name.removeprefix("backbone.")
@@ -64,19 +81,20 @@ def load_initial_weights(model: BreastClassifier, source: str) -> TransferReport
         if given.shape != value.shape:
             unfit.append((name, f"{tuple(given.shape)} in the file, {tuple(value.shape)} in the model"))
             continue
-        value.copy_(given)
-        loaded.append(name)
+        fitting[name] = given
     backbone = [name for name in target if name.startswith("backbone.")]
-    fitting = sum(name.startswith("backbone.") for name in loaded)
-    if 2 * fitting < len(backbone):
+    fits = sum(name in fitting for name in backbone)
+    if 2 * fits < len(backbone):
         misfits = [f"{name} ({reason})" for name, reason in unfit]
         more = f" and {len(misfits) - SHOWN} more" if len(misfits) > SHOWN else ""
         raise WeightsFileError(
-            f"only {fitting} of the backbone's {len(backbone)} tensors fit",
+            f"only {fits} of the backbone's {len(backbone)} tensors fit",
             where=f"{path}: {'; '.join(misfits[:SHOWN])}{more}",
             do="choose the model.backbone and model.norm that the file was made with",
         )
-    return TransferReport(tuple(loaded), tuple(unfit), tuple(sorted(found.keys() - used)))
+    for name, given in fitting.items():
+        target[name].copy_(given)
+    return TransferReport(tuple(fitting), tuple(unfit), tuple(sorted(found.keys() - used)))
 
 
 def _plain(name: str) -> str:
@@ -111,9 +129,10 @@ def _read(path: Path) -> Tensors:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+    except DAMAGED as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsFileError(
-            f"the weights file is damaged or of another kind: {str(error).splitlines()[0]}",
+            f"the weights file is damaged or of another kind: {reason}",
             where=str(path),
             do="give a .safetensors file, or a .pt/.pth file of plain tensors (a state dict)",
         ) from error
