@@ -21,13 +21,13 @@ class Difficulty:
     faint_visibility: float = 0.35
     radius_scale: float = 1.0
     radius_spread: float = 0.25
-    mass_conspicuity: float = 0.9
+    mass_conspicuity: float = 0.8
     spicule_strength: float = 6.5
     spicule_number: float = 36.0
     spicule_length: float = 1.8
     spicule_width: tuple[float, float] = (0.40, 0.90)
     spicule_thickness: float = 2.5
-    retraction: float = 0.9
+    retraction: float = 1.0
     island_rate: float = 2.5
     island_conspicuity: float = 1.3
     coarse_calcification_rate: float = 0.35
