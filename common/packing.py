@@ -18,6 +18,8 @@ from safetensors.torch import load, save
 
 from common.errors import WireError
 
+METADATA = "xai-federation"
+
 Tensors = dict[str, torch.Tensor]
 Bytes = npt.NDArray[np.uint8]
 
@@ -33,22 +35,26 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def to_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Serialise tensors with their digest; equal tensors and metadata give equal bytes."""
+    """Serialise tensors with their digest; equal tensors and metadata give equal bytes.
+
+    The metadata is one JSON text: safetensors writes several entries in no particular order.
+    """
     contiguous = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    return save(contiguous, {**(metadata or {}), "digest": digest(contiguous)})
+    text = json.dumps({**(metadata or {}), "digest": digest(contiguous)}, sort_keys=True)
+    return save(contiguous, {METADATA: text})
 
 
 def read_metadata(data: bytes) -> dict[str, str]:
     """Return the text metadata of the header.
 
     Raises:
-        WireError: the bytes are not a safetensors file.
+        WireError: the bytes are not a safetensors file of ours.
     """
     try:
         length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-        return {str(key): str(value) for key, value in header.get("__metadata__", {}).items()}
-    except (ValueError, AttributeError) as error:
+        text = json.loads(data[8 : 8 + length])["__metadata__"][METADATA]
+        return {str(key): str(value) for key, value in json.loads(text).items()}
+    except (ValueError, AttributeError, LookupError, TypeError) as error:
         raise WireError("packed tensors have a damaged header", do="send or copy them again") from error
 
 

@@ -54,10 +54,12 @@ def _baseline(config: RunConfig, name: str, parts: list[SiteData], tests: dict[s
     model = train_centrally(config, name, parts)
     table = {site: _interval(config, model, part, name) for site, part in tests.items()}
     write_text(file, json.dumps(table, indent=1))
-    progress.say(
-        f"{name:12} AUC  " + "  ".join(f"{site} {row['value'] or float('nan'):.3f}" for site, row in table.items())
-    )
+    progress.say(f"{name:12} AUC  " + "  ".join(f"{site} {_text(row['value'])}" for site, row in table.items()))
     return table
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def train_centrally(config: RunConfig, name: str, parts: list[SiteData]) -> BreastClassifier:

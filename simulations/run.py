@@ -17,7 +17,7 @@ from server.app import app as server_app
 from server.app import write_results
 from simulations.baselines import run_baselines
 from simulations.local_grid import LocalGrid
-from simulations.sources import Participants, participants, resolved, write_phantom
+from simulations.sources import Participants, available, participants, resolved, write_phantom
 
 CONFIG, ORIGIN, PHANTOM = "config.yaml", "simulation.json", "phantom"
 
@@ -43,8 +43,8 @@ def start(config: RunConfig, folder: Path, data: Path | None) -> Path:
     if data is None:
         data = folder / PHANTOM
         write_phantom(config.phantom, data)
-        if not config.unseen:
-            config.unseen = list(config.phantom.unseen)
+    if not config.unseen:  # phantom sites may also come from a folder that `xai-sim data` wrote
+        config.unseen = [name for name in config.phantom.unseen if name in available(data)]
     people = participants(config, data.resolve(), folder / "sites")
     for name, reason in people.left_out.items():
         progress.say(f"{name} is left out: {reason}")
@@ -105,5 +105,5 @@ def _complete_sites(folder: Path, left_out: dict[str, str], source: str) -> None
     """Add to ``sites.json`` where the data came from, and the sites that took no part."""
     file = folder / "sites.json"
     sites = {name: site | {"source": source} for name, site in json.loads(file.read_text()).items()}
-    sites |= {name: {"role": "left out", "left_out": reason} for name, reason in left_out.items()}
+    sites |= {name: {"role": "train", "source": source, "left_out": reason} for name, reason in left_out.items()}
     write_text(file, json.dumps(sites, indent=1))

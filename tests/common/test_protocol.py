@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from common.errors import WireError
-from common.packing import from_bytes, pack, to_bytes, unpack
+from common.packing import from_bytes, pack, read_metadata, to_bytes, unpack
 from common.parameters import difference, rounded, shared, squared_norm
 from common.protocol import (
     CalibrationBin,
@@ -38,9 +38,11 @@ def test_packing_is_exact_and_one_flat_array():
 
 def test_equal_tensors_give_equal_bytes_whatever_their_order_and_layout():
     channels_last = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
-    first = to_bytes({"a": channels_last, "b": torch.ones(2)})
-    second = to_bytes({"b": torch.ones(2), "a": channels_last.contiguous()})
+    metadata = {str(number): "x" for number in range(12)}
+    first = to_bytes({"a": channels_last, "b": torch.ones(2)}, metadata)
+    second = to_bytes({"b": torch.ones(2), "a": channels_last.contiguous()}, dict(reversed(metadata.items())))
     assert first == second
+    assert read_metadata(first).items() > metadata.items()
 
 
 @pytest.mark.parametrize("position", [3, 40, -1])

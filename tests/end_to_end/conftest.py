@@ -1,0 +1,48 @@
+"""Small phantom sites, written once, and the command line run in this process."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from simulations.cli import app
+
+SMALL = ["training.threads=1", "phantom.exams=20", "phantom.unseen_exams=10"]
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two training sites and an unseen one, as DICOM files with manifests. Not to be written to."""
+    folder = tmp_path_factory.mktemp("phantom")
+    result = CliRunner().invoke(app, ["data", "tiny", *SMALL, "--out", str(folder)])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def own_phantom(phantom: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(phantom, tmp_path / "sites"))
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., Result]:
+    """Call ``xai-sim run tiny`` with a data folder, an output folder and settings."""
+
+    def call(data: Path, out: Path, *overrides: str) -> Result:
+        arguments = ["run", "tiny", *SMALL, *overrides, "--data", str(data), "--out", str(out)]
+        return CliRunner().invoke(app, arguments)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def finished(phantom: Path, run: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run with both baselines. Not to be written to."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    result = run(phantom, out, "baselines=[local,pooled]")
+    assert result.exit_code == 0, result.output
+    return out

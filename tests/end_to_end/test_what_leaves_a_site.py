@@ -1,0 +1,83 @@
+"""Everything a site says, searched for what must not leave it."""
+
+import csv
+import logging
+
+from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
+
+from client.app import app as client_app
+from common.configuration import load_run, to_yaml
+from server.app import app as server_app
+from simulations.local_grid import LocalGrid
+
+SECRETS = ("YAMADA", "1957-03-02", "/manifest", ".dcm", "dicom")
+
+
+class ListeningGrid(LocalGrid):
+    """Keeps the bytes of every reply."""
+
+    heard = b""
+
+    def _work(self, message):
+        reply = super()._work(message)
+        if reply.has_error():
+            self.heard += repr(reply.error).encode()
+            return reply
+        for name, record in reply.content.items():
+            self.heard += name.encode()
+            if isinstance(record, ConfigRecord):
+                self.heard += repr(dict(record)).encode()
+            elif isinstance(record, ArrayRecord):
+                self.heard += b"".join(key.encode() + array.data for key, array in record.items())
+            else:
+                raise AssertionError(f"unexpected record {type(record)}")
+        return reply
+
+
+def name_patients(site):
+    """Give patients, exams and devices identifying names."""
+    file = site / "manifest.csv"
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        row["patient_id"] = f"YAMADA-{row['patient_id']}"
+        row["exam_id"] = f"1957-03-02-{row['exam_id']}"
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def federate(sites, out, *overrides):
+    config = load_run("tiny", ["training.threads=1", "federation.rounds=1", "sites=[MCS,TUH]", *overrides])
+    out.mkdir()
+    (out / "config.yaml").write_text(to_yaml(config))
+    nodes = {
+        name: {"site": name, "data": str(sites / name), "state": str(out / "sites" / name)} for name in ("MCS", "TUH")
+    }
+    grid = ListeningGrid(client_app, nodes)
+    server_app(grid, Context(1, 1, {}, RecordDict(), {"run-folder": str(out)}))
+    return grid.heard
+
+
+def test_no_identifier_path_or_date_leaves_a_site(own_phantom, tmp_path):
+    for name in ("MCS", "TUH"):
+        name_patients(own_phantom / name)
+    heard = federate(own_phantom, tmp_path / "run")
+    assert len(heard) > 1e7, "updates were heard"
+    assert b"TrainReport" in heard
+    assert b"EvaluationReport" in heard
+    for secret in (*SECRETS, str(tmp_path)):
+        assert secret.encode() not in heard, secret
+
+
+def test_a_refusal_names_the_error_but_not_the_file(own_phantom, tmp_path, caplog):
+    name_patients(own_phantom / "TUH")
+    broken = sorted((own_phantom / "TUH" / "dicom").iterdir())[0]
+    broken.write_bytes(b"damaged")
+    with caplog.at_level(logging.ERROR):
+        heard = federate(own_phantom, tmp_path / "run", "federation.quorum=0.5")
+    assert b"UnreadableImageError" in heard
+    for secret in (*SECRETS, str(tmp_path)):
+        assert secret.encode() not in heard, secret
+    assert broken.name in caplog.text, "the site's own log says which file"
