@@ -112,12 +112,12 @@ def _read_dicom(path: Path) -> StoredImage:
         return StoredImage(np.clip(grey, 0.0, 1.0), False, spacing)
     if stored.ndim != 2:
         raise ValueError(f"{stored.shape[0]} frames: multi-frame objects (tomosynthesis) are not supported yet")
-    padding = _padding(header, stored)
     if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING":
         pixels, trusted = _attenuation(header, stored), True
     else:
         pixels, trusted = _presented(header, stored)
-    pixels[padding] = 0.0
+    if header.get("PixelPaddingValue") is not None:
+        pixels[_padding(header, stored)] = 0.0
     return StoredImage(pixels, trusted, spacing)
 
 
@@ -126,7 +126,7 @@ def _presented(header: FileDataset, stored: npt.NDArray[np.integer]) -> tuple[Pi
 
     Modality and VOI transformations are worked out once for each stored value, not for each pixel.
     """
-    first, last = int(stored.min()), int(stored.max())
+    first, last = min(0, int(stored.min())), int(stored.max())
     values = apply_modality_lut(np.arange(first, last + 1).astype(stored.dtype), header)
     low, high = _range(header)
     if header.get("VOILUTSequence"):
@@ -136,7 +136,7 @@ def _presented(header: FileDataset, stored: npt.NDArray[np.integer]) -> tuple[Pi
     photometric = str(header.get("PhotometricInterpretation", ""))
     if photometric == "MONOCHROME1":
         curve = 1.0 - curve
-    pixels = curve.astype(np.float32)[stored.astype(np.int64) - first]
+    pixels = curve.astype(np.float32)[stored if first == 0 else stored.astype(np.int32) - first]
     # Secondary captures often carry a photometric interpretation that nobody checked.
     return pixels, photometric in ("MONOCHROME1", "MONOCHROME2") and str(header.get("Modality", "")) == "MG"
 
@@ -154,8 +154,6 @@ def _range(header: FileDataset) -> tuple[float, float]:
 
 def _padding(header: FileDataset, stored: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
     """Pixels that the header declares to be no part of the picture."""
-    if header.get("PixelPaddingValue") is None:
-        return np.zeros(stored.shape, dtype=np.bool_)
     ends = sorted((int(header.PixelPaddingValue), int(header.get("PixelPaddingRangeLimit", header.PixelPaddingValue))))
     return (stored >= ends[0]) & (stored <= ends[1])
 

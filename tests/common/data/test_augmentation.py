@@ -1,0 +1,90 @@
+"""Augmentation changes pictures, never what is true of them, and only as its generator says."""
+
+import numpy as np
+import pytest
+import torch
+
+from common.configuration import AugmentationConfig
+from common.data.augmentation import augment
+from common.imaging.harmonise import OUTSIDE, harmonise
+from tests.common.imaging.mammograms import drawn_breast
+
+OFF = {"flip": False, "rotation_degrees": 0.0, "scale": 0.0, "shift": 0.0, "intensity": 0.0, "noise": 0.0, "blur": 0.0}
+
+
+@pytest.fixture
+def images():
+    pixels = drawn_breast()
+    return torch.from_numpy(harmonise(pixels, pixels > 0.2, "percentile"))[None, None].repeat(6, 1, 1, 1)
+
+
+def changed(images, seed=0, **settings):
+    return augment(images, AugmentationConfig(**(OFF | settings)), torch.Generator().manual_seed(seed))
+
+
+def test_nothing_switched_on_changes_nothing(images):
+    assert torch.allclose(changed(images), images, atol=1e-6)
+
+
+def test_the_batch_given_is_left_alone_and_the_generator_decides(images):
+    before = images.clone()
+    settings = {"rotation_degrees": 10.0, "noise": 0.1, "intensity": 0.2, "blur": 0.5, "flip": True}
+    first, again, other = (changed(images, seed, **settings) for seed in (1, 1, 2))
+    assert torch.equal(images, before) and torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_each_image_draws_its_own(images):
+    result = changed(images, rotation_degrees=10.0)
+    assert all(not torch.equal(result[0], other) for other in result[1:])
+
+
+def test_flip_mirrors_top_to_bottom_only(images):
+    images[:, :, :40, :20] += 1.0
+    result = changed(images, flip=True)
+    flipped = torch.flip(images, dims=[2])
+    kinds = [
+        torch.allclose(one, left, atol=1e-4) + 2 * torch.allclose(one, right, atol=1e-4)
+        for one, left, right in zip(result, images, flipped, strict=True)
+    ]
+    assert set(kinds) == {1, 2}
+
+
+def test_rotation_keeps_shape_and_size(images):
+    """On a frame that is not square a wrong aspect in the matrix would shear the breast."""
+    disc = torch.full((8, 1, 200, 120), OUTSIDE)
+    y, x = np.mgrid[:200, :120]
+    disc[:, :, torch.from_numpy((x - 59.5) ** 2 + (y - 99.5) ** 2 < 40**2)] = 1.0
+    for one in changed(disc, rotation_degrees=30.0)[:, 0] > -1:
+        height, width = int(one.any(dim=1).sum()), int(one.any(dim=0).sum())
+        assert abs(height - 80) <= 2 and abs(width - 80) <= 2
+
+
+def test_scale_stays_within_its_bounds(images):
+    areas = (changed(images, scale=0.1) > OUTSIDE + 0.5).sum(dim=(1, 2, 3)) / (images > OUTSIDE + 0.5).sum() * 6
+    assert areas.min() > 0.75 and areas.max() < 1.25 and areas.std() > 0.01
+
+
+def test_air_stays_one_value_under_every_change(images):
+    result = changed(images, rotation_degrees=10.0, shift=0.1, noise=0.3, intensity=0.3, blur=1.0)
+    assert (result[:, :, :10, 150:] == OUTSIDE).all()
+
+
+def test_intensity_keeps_the_order_of_grey_values(images):
+    ramp = torch.linspace(-1.5, 2.0, 64).expand(32, 1, 8, 64).clone()
+    ramp[:, :, 0] = OUTSIDE
+    result = changed(ramp, intensity=0.2)[:, 0, 4]
+    assert (result.diff(dim=1)[:, 1:] > 0).all()
+    assert result.mean(dim=1).std() > 0.02
+
+
+def test_noise_has_at_most_the_strength_asked_for(images):
+    difference = (changed(images, noise=0.2) - images)[:, :, 60:180, 5:80]
+    spread = difference.std(dim=(1, 2, 3))
+    assert spread.min() > 0 and spread.max() <= 0.21 and abs(float(difference.mean())) < 0.01
+
+
+def test_blur_smooths_the_chosen_share(images):
+    rough = images.repeat(10, 1, 1, 1)
+    rough = rough + torch.where(rough > OUTSIDE, 0.5, 0.0) * torch.randn(rough.shape, generator=torch.manual_seed(0))
+    smoother = ((changed(rough, blur=0.3) - rough).abs() > 0.05).flatten(1).any(dim=1)
+    assert 0.1 < smoother.float().mean() < 0.5

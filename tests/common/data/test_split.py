@@ -1,0 +1,74 @@
+"""Patients are assigned to splits by nothing but their identifiers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.data.manifest import Breast, Manifest
+from common.data.split import assign_splits
+
+
+def manifest(malignant, normal, splits=None):
+    """Patients m0.. with one malignant and one normal breast, n0.. with two normal ones."""
+    breasts = []
+    for name in [f"m{number}" for number in range(malignant)] + [f"n{number}" for number in range(normal)]:
+        for laterality in "LR":
+            label = "malignant" if name[0] == "m" and laterality == "L" else "normal"
+            breasts.append(Breast(name, name, laterality, label, (splits or {}).get(name, ""), ()))
+    return Manifest("TUH", Path(), tuple(breasts))
+
+
+def by_patient(result):
+    return {breast.patient_id: breast.split for breast in result.breasts}
+
+
+def test_breasts_of_a_patient_stay_together():
+    result = assign_splits(manifest(40, 60), 0.15, 0.25)
+    assert len({(breast.patient_id, breast.split) for breast in result.breasts}) == 100
+
+
+def test_fractions_hold_in_each_class():
+    splits = by_patient(assign_splits(manifest(40, 60), 0.15, 0.25))
+    for kind, total in (("m", 40), ("n", 60)):
+        shares = [
+            sum(split == part for name, split in splits.items() if name[0] == kind) for part in ("validation", "test")
+        ]
+        assert shares == [0.15 * total, 0.25 * total]
+
+
+def test_order_of_rows_makes_no_difference():
+    whole = manifest(10, 20)
+    shuffled = Manifest(
+        "TUH", Path(), tuple(whole.breasts[index] for index in np.random.default_rng(0).permutation(60))
+    )
+    assert by_patient(assign_splits(whole, 0.15, 0.25)) == by_patient(assign_splits(shuffled, 0.15, 0.25))
+
+
+def test_explicit_splits_are_kept():
+    given = {f"n{number}": "test" for number in range(10)} | {"m0": "train"}
+    splits = by_patient(assign_splits(manifest(5, 20, given), 0.2, 0.2))
+    assert all(splits[name] == split for name, split in given.items())
+    assert all(splits.values())
+
+
+@pytest.mark.parametrize("each", [3, 4, 5])
+def test_three_patients_of_each_class_are_enough_for_both_classes_everywhere(each):
+    splits = by_patient(assign_splits(manifest(each, each), 0.15, 0.25))
+    for kind in "mn":
+        assert {split for name, split in splits.items() if name[0] == kind} == {"train", "validation", "test"}
+
+
+def test_training_comes_first_where_patients_are_few():
+    assert set(by_patient(assign_splits(manifest(1, 1), 0.15, 0.25)).values()) == {"train"}
+    assert sorted(by_patient(assign_splits(manifest(2, 2), 0.15, 0.25)).values()) == ["test", "test", "train", "train"]
+
+
+def test_zero_fractions_leave_a_split_empty():
+    assert set(by_patient(assign_splits(manifest(5, 5), 0.0, 0.2)).values()) == {"train", "test"}
+
+
+def test_one_more_patient_moves_few_others():
+    before = by_patient(assign_splits(manifest(40, 60), 0.15, 0.25))
+    after = by_patient(assign_splits(manifest(40, 61), 0.15, 0.25))
+    assert sum(before[name] != after[name] for name in before) <= 2
