@@ -181,6 +181,9 @@ def _efficientnet_lite0() -> Backbone:
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0", in_channels=1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.1  # the package's 0.01 is for ImageNet's many steps, a round here has dozens
     return LiteBackbone(network)
 
 
