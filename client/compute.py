@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from common.configuration import TrainingConfig
 
@@ -18,14 +19,19 @@ class Compute:
     device: torch.device
     bf16: bool
 
-    def place(self, images: torch.Tensor) -> torch.Tensor:
-        """Move images ``(N, 1, H, W)`` to the device, channels last where bf16 profits from it."""
-        return images.to(self.device, memory_format=self.memory_format)
-
     @property
     def memory_format(self) -> torch.memory_format:
-        """Layout of images and convolution weights."""
+        """Layout of images and convolution weights: channels last where bf16 profits from it."""
         return torch.channels_last if self.bf16 else torch.contiguous_format
+
+    def place(self, images: torch.Tensor) -> torch.Tensor:
+        """Move images ``(N, 1, H, W)`` to the device, in its layout."""
+        return images.to(self.device, memory_format=self.memory_format)
+
+    def place_model(self, model: nn.Module) -> None:
+        """Move a model to the device, in its layout."""
+        model.to(self.device)
+        model.to(memory_format=self.memory_format)
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

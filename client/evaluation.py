@@ -11,7 +11,7 @@ import numpy.typing as npt
 from client.inference import Predictions
 from common.configuration import EvaluationConfig
 from common.data.dataset import SiteData
-from common.metrics.bootstrap import bootstrap_interval
+from common.metrics.bootstrap import Statistic, bootstrap_interval
 from common.metrics.calibration import brier_score, calibration_bins, expected_calibration_error
 from common.metrics.classification import auc, delong_interval, roc_points, sensitivity_at_specificity
 from common.metrics.interval import Interval
@@ -67,7 +67,7 @@ def measure(data: SiteData, predictions: Predictions, config: EvaluationConfig, 
     chance = probabilities(logits)
     patients = [breast.patient_id for breast in data.breasts]
 
-    def bootstrap(statistic: object, scores: Floats) -> Estimate:
+    def bootstrap(statistic: Statistic, scores: Floats) -> Estimate:
         return estimate(
             bootstrap_interval(statistic, targets, scores, patients, config.bootstrap_samples, config.confidence, seed)
         )

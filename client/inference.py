@@ -29,7 +29,8 @@ def predict(model: BreastClassifier, data: SiteData, training: TrainingConfig, d
     """Run the model over all breasts; the model's train/eval mode is as before afterwards."""
     compute = choose(training)
     was_training = model.training
-    model.to(compute.device, memory_format=compute.memory_format).eval()
+    compute.place_model(model)
+    model.eval()
     breasts, views = [], []
     with torch.inference_mode(), progress.track(description, len(data.breasts)) as advance:
         for start in range(0, len(data.breasts), BREASTS_AT_ONCE):

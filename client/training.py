@@ -73,7 +73,8 @@ def train(model: BreastClassifier, data: SiteData, task: TaskConfig, part: Round
         )
     begun = time.monotonic()
     random = generators(part.seed, part.site, part.number, "training")
-    model.to(compute.device, memory_format=compute.memory_format).train()
+    compute.place_model(model)
+    model.train()
     anchor = {name: value.detach().clone() for name, value in model.named_parameters()}
     rate = learning_rate(training, part.number, part.of)
     groups = parameter_groups(model, training)
@@ -95,7 +96,7 @@ def train(model: BreastClassifier, data: SiteData, task: TaskConfig, part: Round
             loss = _loss(model, compute, images, batch.breast_of_image, batch.targets)
             losses.append(loss.item())
             extra = penalty(task.method, model, anchor)
-            (loss if extra is None else loss + extra).backward()
+            torch.autograd.backward(loss if extra is None else loss + extra)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             advance(1)

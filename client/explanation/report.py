@@ -76,7 +76,7 @@ def explain(
     views = [view for view in shown_views(data, malignant[: config.explained]) if view.boxes]
     if not views:
         return {}
-    maps = {"gradcam": _explained(model, views, f"{site.name}: Grad-CAM")}
+    maps: dict[str, Maps] = {"gradcam": _explained(model, views, f"{site.name}: Grad-CAM")}
     maps |= control_maps(_stack(views), seed)
     patients = [data.breasts[view.breast].patient_id for view in views]
     return {method: _score(found, views, patients, config, seed) for method, found in maps.items()}
@@ -103,9 +103,7 @@ def _score(
     energies = [energy_in_boxes(found, view.boxes or ()) for found, view in zip(maps, views, strict=True)]
 
     def interval(values: list[float]) -> Estimate:
-        return estimate(
-            bootstrap_mean(np.asarray(values), patients, config.bootstrap_samples, config.confidence, seed)
-        )
+        return estimate(bootstrap_mean(np.asarray(values), patients, config.bootstrap_samples, config.confidence, seed))
 
     return ExplanationScore(interval(hits), interval(energies), len(views))
 
@@ -128,7 +126,7 @@ def _draw_gallery(
     entries = []
     folder = site.reports / "gallery"
     views = shown_views(data, _chosen(data, predictions.breast_logits, config.gallery))
-    maps = _explained(model, views, f"{site.name}: gallery") if views else []
+    maps = _explained(model, views, f"{site.name}: gallery") if views else np.empty((0, 0, 0), dtype=np.float32)
     for number, (view, found) in enumerate(zip(views, maps, strict=True), 1):
         breast, score = data.breasts[view.breast], float(chance[view.breast])
         name = f"{number:02d}-{view.view}.png"
