@@ -107,7 +107,7 @@ def _half_oval(
     length: float, half: float, nipple_y: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Cranio-caudal outline: half a superellipse, slightly lopsided, open at the chest wall."""
-    t = np.linspace(-np.pi / 2, np.pi / 2, 121)
+    t = np.linspace(-np.pi / 2, np.pi / 2, 65)
     fullness = rng.uniform(0.80, 1.0)
     lopsided = rng.normal(0, 0.05)
     x = length * np.cos(t) ** fullness * (1 + lopsided * np.sin(t) * np.cos(t))
@@ -120,12 +120,12 @@ def _side_profile(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mediolateral oblique outline: from the axilla at the top over the nipple to the fold below."""
     armpit = length * rng.uniform(0.38, 0.58)
-    s = np.linspace(0, 1, 90)
+    s = np.linspace(0, 1, 49)
     shape = rng.uniform(0.85, 1.25)
     rise = np.sin(np.pi / 2 * s**shape) ** rng.uniform(1.1, 1.5)
     upper_x, upper_y = armpit + (length - armpit) * rise, _TOP - 6 + (nipple_y - _TOP + 6) * s
     lower = float(np.clip(0.52 * length + rng.normal(26, 5), 50, 84))
-    t = np.linspace(0, np.pi / 2, 60)[1:]
+    t = np.linspace(0, np.pi / 2, 33)[1:]
     lower_x = length * np.cos(t) ** rng.uniform(0.75, 0.95)
     lower_y = nipple_y + lower * np.sin(t)
     return _open_ends(np.concatenate([upper_x, lower_x]), np.concatenate([upper_y, lower_y]), top=False)
@@ -142,9 +142,12 @@ def _open_ends(
 def _distance_to_line(x: NDArray[np.float64], y: NDArray[np.float64], frame: Frame) -> NDArray[np.float64]:
     """Exact signed distance of the pixels of ``frame`` to a polyline that runs down in y; left of it is inside."""
     px, py = (grid.ravel()[:, None] for grid in np.meshgrid(frame.x(), frame.y()))
-    ax, ay, dx, dy = x[:-1], y[:-1], np.diff(x), np.diff(y)
-    along = np.clip(((px - ax) * dx + (py - ay) * dy) / np.maximum(dx**2 + dy**2, 1e-9), 0.0, 1.0)
-    squared = (px - ax - along * dx) ** 2 + (py - ay - along * dy) ** 2
+    line_x, line_y = x.astype(np.float32), y.astype(np.float32)
+    dx, dy = np.diff(line_x), np.diff(line_y)
+    px, py = px - line_x[:-1], py - line_y[:-1]
+    along = (px * dx + py * dy) * (1 / np.maximum(dx**2 + dy**2, np.float32(1e-9)))
+    along = np.clip(along, 0.0, 1.0)
+    squared = (px - along * dx) ** 2 + (py - along * dy) ** 2
     distance = np.sqrt(squared.min(axis=1)).reshape(frame.rows, frame.columns)
     edge = np.interp(frame.y(), y, x, left=-np.inf if y[0] > frame.top else x[0], right=-np.inf)
     signed: NDArray[np.float64] = np.where(frame.x()[None, :] < edge[:, None], distance, -distance)
