@@ -1,0 +1,71 @@
+"""The pages against the code: every setting with its default and limits, links that lead somewhere, no machine's paths."""
+
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from common.configuration import RunConfig
+from common.configuration.limits import CHOICES, RANGES
+from common.configuration.loading import valid_keys
+from common.models.backbones import BACKBONES
+
+ROOT = Path(__file__).parents[1]
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.exists()]
+SETTING = re.compile(r"^\| `([a-z_.]+)` \| `(.*?)` \| (.*?) \|", re.MULTILINE)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|mnt|opt|var|data|srv)\b|[A-Z]:\\")
+SETTINGS = {
+    key: (default, allowed) for key, default, allowed in SETTING.findall((ROOT / "docs/configuration.md").read_text())
+}
+
+
+def anchors(page):
+    """What a link may name behind ``#``, as GitHub makes it from headings."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_page_of_settings_names_every_key_and_no_other():
+    assert sorted(SETTINGS) == sorted(valid_keys(RunConfig))
+
+
+@pytest.mark.parametrize("key", valid_keys(RunConfig))
+def test_the_page_of_settings_gives_the_current_default(key):
+    written = OmegaConf.create(f"value: {SETTINGS[key][0]}").value
+    assert written == OmegaConf.select(OmegaConf.structured(RunConfig), key, throw_on_missing=True)
+
+
+@pytest.mark.parametrize("key", [*CHOICES, "model.backbone"])
+def test_the_page_of_settings_gives_the_current_choices(key):
+    assert tuple(re.findall(r"`(.*?)`", SETTINGS[key][1])) == CHOICES.get(key, tuple(BACKBONES))
+
+
+@pytest.mark.parametrize("key", RANGES)
+def test_the_page_of_settings_gives_the_current_range(key):
+    low, high = SETTINGS[key][1].removeprefix("null, or ").split(" to ")
+    assert (float(low), float(high)) == RANGES[key]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(FENCED.sub("", page.read_text())):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        found = (page.parent / file) if file else page
+        assert found.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(found), f"{page.name} links to {target}: no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_hold_no_path_of_one_machine(page):
+    found = MACHINE_PATH.search(page.read_text())
+    assert found is None, f"{page.name}: {found.group()}"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_every_page_is_in_the_index(page):
+    assert page.name == "README.md" or f"({page.name})" in (ROOT / "docs" / "README.md").read_text()
