@@ -39,6 +39,15 @@ def test_aspect_is_kept(tmp_path):
     assert height / width == pytest.approx(180 / 100, rel=0.05) and height >= 122
 
 
+def test_aspect_is_that_of_the_breast_where_rows_lie_farther_apart_than_columns(tmp_path):
+    stored = np.round(drawn_breast() * 4095).astype(np.uint16)
+    path = write_dicom(tmp_path / "a.dcm", stored, ImagerPixelSpacing=[0.2, 0.1])
+    prepared = prepare_image(path, "L", PLAIN)
+    inside = prepared.pixels > OUTSIDE
+    assert inside.any(axis=1).sum() / inside.any(axis=0).sum() == pytest.approx(360 / 100, rel=0.07)
+    assert prepared.spacing_mm[0] == pytest.approx(prepared.spacing_mm[1], rel=0.03)
+
+
 @pytest.mark.parametrize("imaging", [PLAIN, WINDOWED])
 def test_side_and_polarity_of_the_file_make_no_difference(tmp_path, imaging):
     pixels = drawn_breast()

@@ -28,6 +28,7 @@ def test_presentation_image_is_divided_by_full_scale_not_by_its_own_maximum(tmp_
 
 
 def test_monochrome1_is_inverted_by_bit_depth(tmp_path, stored):
+    stored = np.clip(stored, 300, 3500)  # the image's own maximum is not that of its bit depth
     image = read_image(write_dicom(tmp_path / "a.dcm", 4095 - stored, photometric="MONOCHROME1"))
     np.testing.assert_allclose(image.pixels, stored / 4095, atol=1e-6)
 
