@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from common.configuration import ImagingConfig
 from common.errors import UnreadableImageError
 from common.imaging.geometry import Geometry, from_json
 from common.imaging.preprocessing import PREPROCESSING_VERSION, prepare_image
+
+DIGEST = re.compile(rb"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,9 @@ class ImageCache:
             state = path.stat()
             seen = hashlib.sha256(f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}".encode()).hexdigest()
             note = self._folder / "sources" / seen[:2] / seen
-            known = note.read_text() if note.is_file() else ""
-            if len(known) == 2 * hashlib.sha256().digest_size:
-                return known
+            known = note.read_bytes() if note.is_file() else b""
+            if DIGEST.fullmatch(known):  # two notes full of zeros after a power cut must not name one picture
+                return known.decode()
             with path.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:

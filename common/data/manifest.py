@@ -136,6 +136,7 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             reader.fieldnames = columns
             rows = []
             for row in reader:
+                _refuse_malformed(row, f"{path}:{reader.line_num}")
                 if any(value for key, value in row.items() if key is not None):
                     rows.append((reader.line_num, {key: (row[key] or "").strip() for key in columns}))
             return rows
@@ -145,7 +146,22 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         ) from error
 
 
+def _refuse_malformed(row: Mapping[str | None, str | list[str] | None], where: str) -> None:
+    """A row with more fields than the header has slipped sideways; a NUL is no text."""
+    if any(field.strip() for field in row.get(None) or ()):
+        raise ManifestError(
+            "the row has more fields than the header",
+            where=where,
+            do='put fields that hold separators in double quotes and double those inside: "[{""x0"": 1, …}]"',
+        )
+    if any("\0" in value for value in row.values() if isinstance(value, str)):
+        raise ManifestError("the row holds a NUL character", where=where, do="save the manifest as CSV in UTF-8 again")
+
+
 def _require_columns(columns: list[str], path: Path) -> None:
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if twice:
+        raise ManifestError(f"the column {twice[0]} is there twice", where=str(path), do="remove or rename one of them")
     missing = [name for name in REQUIRED if name not in columns]
     if not missing:
         return
@@ -203,11 +219,13 @@ def _boxes(text: str, where: str) -> tuple[Box, ...] | None:
         return None
     try:
         found = json.loads(text)
+        if not isinstance(found, list):
+            raise TypeError("not a list")
         boxes = tuple(
             Box(float(item["x0"]), float(item["y0"]), float(item["x1"]), float(item["y1"]), str(item.get("label", "")))
             for item in found
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise ManifestError(
             f"boxes cannot be read: {error!r}",
             where=where,

@@ -38,6 +38,7 @@ DECODING_ERRORS = (
     Image.DecompressionBombError,
 )
 """What pydicom, Pillow and their decoders raise for damaged or unsupported pixel data."""
+GREY_ATTRIBUTES = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction")
 
 logging.getLogger("pydicom").setLevel(logging.ERROR)
 
@@ -105,6 +106,9 @@ def _full_scale(maximum: float) -> float:
 
 def _read_dicom(path: Path) -> StoredImage:
     header = pydicom.dcmread(path, force=True)
+    for name in GREY_ATTRIBUTES:  # anonymisers leave them there, but empty: the same as not there
+        if name in header and header.get(name) in (None, ""):
+            del header[name]
     stored = pixel_array(header)
     spacing = _spacing(header)
     if int(header.SamplesPerPixel) == 3 and stored.ndim == 3:
@@ -131,6 +135,8 @@ def _presented(header: FileDataset, stored: npt.NDArray[np.integer]) -> tuple[Pi
     low, high = _range(header)
     if header.get("VOILUTSequence"):
         low, high = 0.0, 2.0 ** int(header.VOILUTSequence[0].LUTDescriptor[2]) - 1.0
+    elif "WindowWidth" not in header:
+        low, high = min(low, high), max(low, high)
     values = apply_voi_lut(values, header)  # leaves them as they are where the header has no VOI
     curve = np.clip((np.asarray(values, dtype=np.float32) - low) / (high - low), 0.0, 1.0)
     photometric = str(header.get("PhotometricInterpretation", ""))
@@ -142,14 +148,18 @@ def _presented(header: FileDataset, stored: npt.NDArray[np.integer]) -> tuple[Pi
 
 
 def _range(header: FileDataset) -> tuple[float, float]:
-    """Full scale of the values after the modality transformation."""
+    """Where the ends of the stored values lie after the modality transformation.
+
+    The first is the larger with a negative slope; what pydicom's window sends to its dark end is the first.
+    """
     if header.get("ModalityLUTSequence"):
         return 0.0, 2.0 ** int(header.ModalityLUTSequence[0].LUTDescriptor[2]) - 1.0
     bits = int(header.BitsStored)
     low, high = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if header.PixelRepresentation else (0.0, 2.0**bits - 1)
-    slope, intercept = float(header.get("RescaleSlope", 1) or 1), float(header.get("RescaleIntercept", 0) or 0)
-    ends = sorted((low * slope + intercept, high * slope + intercept))
-    return ends[0], ends[1]
+    if "RescaleSlope" not in header or "RescaleIntercept" not in header:  # pydicom rescales with both only
+        return low, high
+    slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
+    return low * slope + intercept, high * slope + intercept
 
 
 def _padding(header: FileDataset, stored: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
