@@ -59,6 +59,26 @@ def test_rotation_keeps_shape_and_size(images):
         assert abs(height - 80) <= 2 and abs(width - 80) <= 2
 
 
+@pytest.mark.parametrize("settings", [{"rotation_degrees": 20.0}, {"shift": 0.1}])
+def test_moving_keeps_a_blob_whole_and_moves_it_as_far_as_asked(settings):
+    """Centre of mass as oracle: a turn about the middle keeps the radius, a shift is at most its share of the side."""
+    y, x = np.mgrid[:160, :120]
+    blob = 4 * np.exp(-((x - 75) ** 2 + (y - 60) ** 2) / (2 * 6.0**2)) + OUTSIDE
+    before = torch.from_numpy(blob.astype(np.float32))[None, None].repeat(16, 1, 1, 1)
+    weight = (changed(before, **settings) - OUTSIDE)[:, 0].double()
+    mass = weight.sum(dim=(1, 2))
+    np.testing.assert_allclose(mass, (before[0] - OUTSIDE).sum(), rtol=0.02)
+    row = (weight.sum(dim=2) @ torch.arange(160.0).double()) / mass
+    column = (weight.sum(dim=1) @ torch.arange(120.0).double()) / mass
+    if "shift" in settings:
+        assert (row - 60).abs().max() <= 16.1 and (column - 75).abs().max() <= 12.1
+        assert (row - 60).std() > 5 and (column - 75).std() > 4
+    else:
+        radius = torch.hypot(row - 79.5, column - 59.5)
+        np.testing.assert_allclose(radius, np.hypot(60 - 79.5, 75 - 59.5), atol=0.2)
+        assert (row - 60).std() > 1
+
+
 def test_scale_stays_within_its_bounds(images):
     areas = (changed(images, scale=0.1) > OUTSIDE + 0.5).sum(dim=(1, 2, 3)) / (images > OUTSIDE + 0.5).sum() * 6
     assert areas.min() > 0.75 and areas.max() < 1.25 and areas.std() > 0.01

@@ -9,7 +9,7 @@ import pytest
 from common.configuration import ImagingConfig
 from common.data import cache as cache_module
 from common.data.cache import ImageCache
-from common.errors import UnreadableImageError
+from common.errors import NoBreastFoundError, StorageError, UnreadableImageError
 from common.imaging.preprocessing import prepare_image
 from tests.common.imaging.mammograms import drawn_breast, write_png
 
@@ -77,13 +77,42 @@ def test_a_damaged_entry_is_made_anew(tmp_path, picture, decoded, suffix, kept):
     assert len(decoded) == 2
 
 
-def test_a_damaged_note_of_a_source_is_made_anew(tmp_path, picture, decoded):
+@pytest.mark.parametrize("damage", [b"half a dig", b"", bytes(64), b"\xff\xfe" * 32, b"Z" * 64])
+def test_a_damaged_note_of_a_source_is_made_anew(tmp_path, picture, decoded, damage):
     cache = ImageCache(tmp_path / "cache", IMAGING)
     cache.get(picture, "L")
     (note,) = (path for path in (tmp_path / "cache" / "sources").rglob("*") if path.is_file())
-    note.write_text("half a dig")
+    note.write_bytes(damage)
     cache.get(picture, "L")
     assert len(decoded) == 1 and len(note.read_text()) == 64
+
+
+def test_nothing_but_entries_and_notes_is_left(tmp_path, picture):
+    cache = ImageCache(tmp_path / "cache", IMAGING)
+    cache.get(picture, "L")
+    cache.get(picture, "R")
+    files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert sorted(path.suffix for path in files) == ["", ".json", ".json", ".npy", ".npy"]
+    assert all(not path.name.startswith(".") for path in files)
+
+
+def test_a_refused_image_leaves_no_entry(tmp_path):
+    blank = write_png(tmp_path / "blank.png", np.zeros((64, 48)))
+    with pytest.raises(NoBreastFoundError):
+        ImageCache(tmp_path / "cache", IMAGING).get(blank, "L")
+    assert not [*(tmp_path / "cache").rglob("*.npy"), *(tmp_path / "cache").rglob("*.json")]
+
+
+def test_spacing_of_the_manifest_is_part_of_the_entry(tmp_path, picture, decoded):
+    cache = ImageCache(tmp_path / "cache", ImagingConfig(height=64, width=48, spacing_mm=2.0))
+    coarse, fine = cache.get(picture, "L", 1.0), cache.get(picture, "L", 0.5)
+    assert coarse.geometry.placed != fine.geometry.placed and len(decoded) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_a_named_error(tmp_path, picture):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(StorageError, match="cache"):
+        ImageCache(tmp_path / "cache", IMAGING).get(picture, "L")
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):

@@ -66,6 +66,22 @@ def test_several_processes_give_the_same(site, tmp_path, monkeypatch):
             np.testing.assert_array_equal(one.pixels, other.pixels)
 
 
+def test_processes_keep_order_and_report_unusable_images(site, tmp_path, monkeypatch):
+    """Three chunks of eight beyond the sixteen images that are tried first."""
+    folder = site(*["malignant", "normal", "benign"] * 4)
+    for name in ("p5-L-CC", "p9-R-MLO"):
+        (folder / f"images/{name}.png").write_bytes(b"not a picture")
+    monkeypatch.setattr(preparation, "WORTH_A_POOL_SECONDS", 0.0)
+    together = prepared(folder, tmp_path / "two", SKIP, workers=2)
+    monkeypatch.undo()
+    alone = prepared(folder, tmp_path / "one", SKIP, workers=1)
+    assert [item.file.stem for item in together.skipped] == ["p5-L-CC", "p9-R-MLO"]
+    assert together.skipped == alone.skipped and together.breasts == alone.breasts
+    for left, right in zip(alone.views, together.views, strict=True):
+        assert [image.geometry for image in left] == [image.geometry for image in right]
+        assert [image.pixels.tobytes() for image in left] == [image.pixels.tobytes() for image in right]
+
+
 def spoil(folder):
     """Three unusable images: not there, cut off, blank. The right breast of p1 loses both its views."""
     (folder / "images/p0-L-CC.png").unlink()

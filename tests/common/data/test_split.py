@@ -59,6 +59,13 @@ def test_three_patients_of_each_class_are_enough_for_both_classes_everywhere(eac
         assert {split for name, split in splits.items() if name[0] == kind} == {"train", "validation", "test"}
 
 
+def test_a_site_of_twenty_has_malignant_patients_in_every_split():
+    splits = by_patient(assign_splits(manifest(4, 16), 0.15, 0.25))
+    malignant = [split for name, split in splits.items() if name[0] == "m"]
+    assert sorted(malignant) == ["test", "train", "train", "validation"]
+    assert sum(split == "train" for split in splits.values()) == 12  # 2 of 4 and 10 of 16
+
+
 def test_training_comes_first_where_patients_are_few():
     assert set(by_patient(assign_splits(manifest(1, 1), 0.15, 0.25)).values()) == {"train"}
     assert sorted(by_patient(assign_splits(manifest(2, 2), 0.15, 0.25)).values()) == ["test", "test", "train", "train"]

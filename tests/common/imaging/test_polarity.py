@@ -46,17 +46,17 @@ def test_a_blank_image_is_not_inverted():
     assert not is_inverted(np.full((50, 40), 0.5, dtype=np.float32))
 
 
-def wrong_decisions(site, step):
+def wrong_decisions(site):
     manifest = REAL / site / "manifest.csv"
     if not manifest.exists():
         pytest.skip("the shared real data are not here")
     with manifest.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))[::step]
+        rows = list(csv.DictReader(stream))
     return [
         row["file"] for row in rows if is_inverted(read_image(REAL / site / row["file"]).pixels) != int(row["inverted"])
     ]
 
 
 @pytest.mark.parametrize("site", ["MIAS", "RSNA1", "RSNA2", "CBIS"])
-def test_polarity_of_real_images_is_right(site):
-    assert wrong_decisions(site, 10) == []
+def test_polarity_of_every_real_image_is_right(site):
+    assert wrong_decisions(site) == []  # two seconds for all 1205
