@@ -1,4 +1,4 @@
-"""The pages against the code: every setting with its default and limits, links that lead somewhere, no machine's paths."""
+"""The pages against the code: every setting with default and limits, links that lead somewhere, no machine's paths."""
 
 import re
 from pathlib import Path
@@ -20,6 +20,10 @@ MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|mnt|opt|var
 SETTINGS = {
     key: (default, allowed) for key, default, allowed in SETTING.findall((ROOT / "docs/configuration.md").read_text())
 }
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
 
 
 def anchors(page):
@@ -49,23 +53,23 @@ def test_the_page_of_settings_gives_the_current_range(key):
     assert (float(low), float(high)) == RANGES[key]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page):
     for target in LINK.findall(FENCED.sub("", page.read_text())):
         if re.match(r"[a-z]+:", target):
             continue
         file, _, anchor = target.partition("#")
         found = (page.parent / file) if file else page
-        assert found.exists(), f"{page.name} links to {target}"
-        assert not anchor or anchor in anchors(found), f"{page.name} links to {target}: no such heading"
+        assert found.exists(), f"{name_of(page)} links to {target}"
+        assert not anchor or anchor in anchors(found), f"{name_of(page)} links to {target}: no such heading"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_pages_hold_no_path_of_one_machine(page):
     found = MACHINE_PATH.search(page.read_text())
-    assert found is None, f"{page.name}: {found.group()}"
+    assert found is None, f"{name_of(page)}: {found.group()}"
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=name_of)
 def test_every_page_is_in_the_index(page):
     assert page.name == "README.md" or f"({page.name})" in (ROOT / "docs" / "README.md").read_text()
