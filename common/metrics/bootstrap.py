@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from common.metrics.inputs import require_scores
 from common.metrics.interval import UNDEFINED, Interval
 
 Indices = npt.NDArray[np.intp]
@@ -37,8 +38,13 @@ def bootstrap_interval(
         confidence: of the two-sided interval, 0 to 1.
         seed: of the resampling.
 
+    Raises:
+        ValueError: not one patient a breast, or what :func:`require_scores` refuses.
+
     Source: Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapters 8 and 13.
     """
+    require_scores(targets, scores)
+    _require_a_patient_each(targets, patients)
     if not len(targets):
         return UNDEFINED
     owner, order, starts, counts = _breasts_of_patients(patients)
@@ -64,7 +70,11 @@ def bootstrap_mean(values: Floats, patients: Sequence[str], samples: int, confid
         samples: how many resamples.
         confidence: of the two-sided interval, 0 to 1.
         seed: of the resampling.
+
+    Raises:
+        ValueError: not one patient a value.
     """
+    _require_a_patient_each(values, patients)
     if not len(values):
         return UNDEFINED
     owner, _, _, counts = _breasts_of_patients(patients)
@@ -72,6 +82,11 @@ def bootstrap_mean(values: Floats, patients: Sequence[str], samples: int, confid
     drawn = _draw_patients(np.zeros(len(counts), dtype=np.int64), samples, np.random.default_rng(seed))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     return _percentile(float(np.mean(values)), means, confidence)
+
+
+def _require_a_patient_each(values: npt.NDArray[np.int64] | Floats, patients: Sequence[str]) -> None:
+    if len(values) != len(patients):
+        raise ValueError(f"{len(values)} values but {len(patients)} patients")
 
 
 def _breasts_of_patients(patients: Sequence[str]) -> tuple[Indices, Indices, Indices, Indices]:

@@ -1,4 +1,7 @@
-"""Do probabilities mean what they say: Brier score, calibration bins, expected calibration error."""
+"""Do probabilities mean what they say: Brier score, calibration bins, expected calibration error.
+
+Each refuses with ``ValueError`` what :func:`common.metrics.inputs.require_scores` refuses.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from common.metrics.inputs import require_scores
 
 Targets = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -29,6 +34,7 @@ def brier_score(targets: Targets, probabilities: Floats) -> float:
 
     Source: Brier 1950, Monthly Weather Review 78:1 (in the form for two classes, 0 to 1).
     """
+    require_scores(targets, probabilities)
     return float(np.mean((probabilities - targets) ** 2)) if len(targets) else float("nan")
 
 
@@ -40,6 +46,7 @@ def calibration_bins(targets: Targets, probabilities: Floats, bins: int = 10) ->
         probabilities: ``(N,)``, 0 to 1; a bin holds its lower bound, the last also 1.
         bins: how many.
     """
+    require_scores(targets, probabilities)
     place = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
     found = []
     for number in np.unique(place):

@@ -1,4 +1,7 @@
-"""Discrimination of two classes: AUC with DeLong's interval, sensitivity at a specificity, ROC."""
+"""Discrimination of two classes: AUC with DeLong's interval, sensitivity at a specificity, ROC.
+
+Each refuses with ``ValueError`` what :func:`common.metrics.inputs.require_scores` refuses.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy.typing as npt
 from scipy.stats import beta, norm, rankdata
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from common.metrics.inputs import require_scores
 from common.metrics.interval import UNDEFINED, Interval
 
 Targets = npt.NDArray[np.int64]
@@ -22,6 +26,7 @@ def auc(targets: Targets, scores: Floats) -> float:
         targets: ``(N,)``, 0 or 1.
         scores: ``(N,)``, larger means rather class 1.
     """
+    require_scores(targets, scores)
     if not _both_classes(targets):
         return math.nan
     return float(roc_auc_score(targets, scores))
@@ -44,6 +49,7 @@ def delong_interval(targets: Targets, scores: Floats, confidence: float = 0.95) 
     Source: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837, equations 4 to 6; mid-ranks
     after Sun & Xu 2014, IEEE Signal Processing Letters 21:1389.
     """
+    require_scores(targets, scores)
     if not _both_classes(targets):
         return UNDEFINED
     positives, negatives = scores[targets == 1], scores[targets == 0]
@@ -72,6 +78,7 @@ def sensitivity_at_specificity(targets: Targets, scores: Floats, specificity: fl
         scores: ``(N,)``, larger means rather class 1.
         specificity: 0 to 1.
     """
+    require_scores(targets, scores)
     if not _both_classes(targets):
         return math.nan
     positives, negatives = scores[targets == 1], np.sort(scores[targets == 0])[::-1]
@@ -89,6 +96,7 @@ def roc_points(targets: Targets, scores: Floats) -> tuple[Floats, Floats]:
         targets: ``(N,)``, 0 or 1, both present.
         scores: ``(N,)``, larger means rather class 1.
     """
+    require_scores(targets, scores)
     false_positive, true_positive, _ = roc_curve(targets, scores)
     return np.asarray(false_positive, dtype=np.float64), np.asarray(true_positive, dtype=np.float64)
 
