@@ -1,15 +1,20 @@
 """The pages against the code: every setting with default and limits, links that lead somewhere, no machine's paths."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from omegaconf import OmegaConf
 
-from common.configuration import RunConfig
+from common.configuration import RunConfig, names
 from common.configuration.limits import CHOICES, RANGES
 from common.configuration.loading import valid_keys
 from common.models.backbones import BACKBONES
+from common.protocol import AnyMessage
+from server.history import RoundRecord
+from server.summary import summarise
 
 ROOT = Path(__file__).parents[1]
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.exists()]
@@ -20,6 +25,8 @@ MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|mnt|opt|var
 SETTINGS = {
     key: (default, allowed) for key, default, allowed in SETTING.findall((ROOT / "docs/configuration.md").read_text())
 }
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 
 
 def name_of(page):
@@ -73,3 +80,26 @@ def test_pages_hold_no_path_of_one_machine(page):
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=name_of)
 def test_every_page_is_in_the_index(page):
     assert page.name == "README.md" or f"({page.name})" in (ROOT / "docs" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("message", get_args(AnyMessage))
+def test_the_wire_contract_names_every_field_of_a_message(message):
+    row = re.search(rf"^\| `{message.__name__}` \| .*? \| (.*?) \|", ARCHITECTURE, re.MULTILINE)
+    assert row, message.__name__
+    missing = {item.name for item in fields(message)} - set(re.findall(r"`(.*?)`", row[1]))
+    assert not missing
+
+
+def test_the_page_of_files_names_every_key_that_tools_read():
+    row = re.search(r"^\| `rounds.jsonl` .*$", ARCHITECTURE, re.MULTILINE)[0]
+    assert {item.name for item in fields(RoundRecord)} <= set(re.findall(r"`(.*?)`", row))
+    summary = summarise(RunConfig(), [], {"round": 1, "sites": {}, "unseen": {}}, None)
+    section = ARCHITECTURE.split("### summary.json")[1].split("###")[0]
+    assert set(summary) <= set(re.findall(r"`(.*?)`", section))
+
+
+def test_every_shipped_row_and_scenario_is_explained():
+    for name in names("method"):
+        assert f"| `{name}` |" in ARCHITECTURE
+    for name in names("simulation"):
+        assert f"| `{name}` |" in (ROOT / "docs/researcher.md").read_text()
