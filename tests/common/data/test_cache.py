@@ -11,7 +11,7 @@ from common.data import cache as cache_module
 from common.data.cache import ImageCache
 from common.errors import NoBreastFoundError, StorageError, UnreadableImageError
 from common.imaging.preprocessing import prepare_image
-from tests.common.imaging.mammograms import drawn_breast, write_png
+from tests.common.imaging.mammograms import drawn_breast, write_dicom, write_png
 
 IMAGING = ImagingConfig(height=64, width=48)
 
@@ -55,6 +55,19 @@ def test_an_unchanged_file_is_not_even_read_again(tmp_path, picture, decoded):
     os.utime(picture, ns=(state.st_atime_ns, state.st_mtime_ns))
     ImageCache(tmp_path / "cache", IMAGING).get(picture, "L")
     assert len(decoded) == 1
+
+
+def test_a_file_changed_at_the_same_size_is_seen(tmp_path, decoded):
+    stored = np.round(drawn_breast() * 4095).astype(np.uint16)
+    path = write_dicom(tmp_path / "a.dcm", stored)
+    before, data = path.stat(), bytearray(path.read_bytes())
+    cache = ImageCache(tmp_path / "cache", IMAGING)
+    first = np.array(cache.get(path, "L").pixels)
+    data[-stored.nbytes :] = np.clip(stored + 400 * (stored > 2000), 0, 4095).astype("<u2").tobytes()
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert path.stat().st_size == before.st_size
+    assert (cache.get(path, "L").pixels != first).any() and len(decoded) == 2
 
 
 def test_a_changed_file_or_another_setting_is_another_entry(tmp_path, picture, decoded):

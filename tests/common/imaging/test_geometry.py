@@ -5,9 +5,11 @@ import pytest
 
 from common.configuration import ImagingConfig
 from common.data.manifest import Box
+from common.imaging.breast import find_breast
 from common.imaging.geometry import Geometry, from_json
+from common.imaging.polarity import is_inverted
 from common.imaging.preprocessing import prepare_image
-from tests.common.imaging.mammograms import drawn_breast, write_dicom
+from tests.common.imaging.mammograms import drawn_breast, write_dicom, write_png
 
 SQUARE = Geometry(
     stored_rows=200, stored_columns=100, crop=(10, 20, 90, 180), mirrored=False, inverted=False,
@@ -75,6 +77,38 @@ def test_a_disc_of_40_mm_has_40_mm_at_every_fixed_spacing(tmp_path, spacing):
     disc = prepare_image(path, "L", imaging).pixels > 4 * 0.7 - 1
     assert disc.any(axis=0).sum() * spacing == pytest.approx(40, abs=max(1.0, 2 * spacing))
     assert disc.any(axis=1).sum() * spacing == pytest.approx(40, abs=max(1.0, 2 * spacing))
+
+
+def test_spacing_of_the_header_goes_before_that_of_the_manifest(tmp_path):
+    stored = np.round(drawn_breast() * 4095).astype(np.uint16)
+    imaging = ImagingConfig(height=256, width=192, spacing_mm=1.0)
+    known = write_dicom(tmp_path / "a.dcm", stored, ImagerPixelSpacing=[0.5, 0.5])
+    silent = write_dicom(tmp_path / "b.dcm", stored)
+    placed = [prepare_image(path, "L", imaging, given).geometry.placed for path, given in ((known, 0.9), (known, None))]
+    assert placed[0] == placed[1] == prepare_image(silent, "L", imaging, 0.5).geometry.placed
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_little_air_is_kept_on_all_sides_but_the_chest_wall(tmp_path, side):
+    pixels = np.kron(drawn_breast(), np.ones((4, 4), dtype=np.float32))
+    pixels = pixels if side == "left" else pixels[:, ::-1]
+    path = write_dicom(tmp_path / "a.dcm", np.round(pixels * 4095).astype(np.uint16))
+    x0, y0, x1, y1 = find_breast(pixels, "L").bounds
+    margin = 0.01 * max(x1 - x0, y1 - y0)
+    left, right = (0.0, margin) if side == "left" else (margin, 0.0)
+    expected = (x0 - left, y0 - margin, x1 + right, y1 + margin)
+    crop = prepare_image(path, "L", ImagingConfig()).geometry.crop
+    np.testing.assert_allclose(crop, expected, atol=1.0)
+
+
+def test_a_mammograms_header_goes_before_what_the_image_suggests(tmp_path):
+    """A saturated breast is the purest extreme; a PNG of it is taken for inverted, the DICOM is not."""
+    pixels = drawn_breast(reach=170, half_height=118)
+    pixels = np.where(pixels > 0.2, 1.0, pixels).astype(np.float32)
+    path = write_dicom(tmp_path / "a.dcm", np.round(pixels * 4095).astype(np.uint16))
+    assert is_inverted(pixels)
+    assert prepare_image(write_png(tmp_path / "a.png", pixels), "L", ImagingConfig()).geometry.inverted
+    assert not prepare_image(path, "L", ImagingConfig()).geometry.inverted
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -60,3 +60,9 @@ def wrong_decisions(site):
 @pytest.mark.parametrize("site", ["MIAS", "RSNA1", "RSNA2", "CBIS"])
 def test_polarity_of_every_real_image_is_right(site):
     assert wrong_decisions(site) == []  # two seconds for all 1205
+
+
+def test_air_that_falls_between_two_bins_counts_as_one_spike():
+    pixels = np.linspace(0, 1, 10_000, dtype=np.float32)
+    pixels[1000:3000], pixels[3000:5000], pixels[5000:7500] = 10.5 / 256, 11.5 / 256, 250.5 / 256
+    assert not is_inverted(pixels.reshape(100, 100)) and is_inverted(1 - pixels.reshape(100, 100))
