@@ -45,6 +45,9 @@ def _answer(message: Message, context: Context, work: Callable[[Site, RecordDict
     except XaiFederationError as error:
         logger.error("%s refused: %s: %s", message.metadata.message_type, type(error).__name__, error)
         content = encode(Refusal(type(error).__name__, (type(error).__doc__ or "").split("\n")[0]))
+    except Exception:  # a node survives every request, and no exception's text may leave it
+        logger.exception("%s failed", message.metadata.message_type)
+        content = encode(Refusal("InternalError", "The site's program failed; its own log says why."))
     return Message(content, reply_to=message)
 
 

@@ -19,19 +19,14 @@ class Compute:
     device: torch.device
     bf16: bool
 
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """Layout of images and convolution weights: channels last where bf16 profits from it."""
-        return torch.channels_last if self.bf16 else torch.contiguous_format
-
     def place(self, images: torch.Tensor) -> torch.Tensor:
-        """Move images ``(N, 1, H, W)`` to the device, in its layout."""
-        return images.to(self.device, memory_format=self.memory_format)
+        """Move images ``(N, 1, H, W)`` to the device, channels last: faster in bf16 and in fp32."""
+        return images.to(self.device, memory_format=torch.channels_last)
 
     def place_model(self, model: nn.Module) -> None:
-        """Move a model to the device, in its layout."""
+        """Move a model to the device, convolutions channels last."""
         model.to(self.device)
-        model.to(memory_format=self.memory_format)
+        model.to(memory_format=torch.channels_last)
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

@@ -8,6 +8,9 @@ from common.data.dataset import SiteData
 from common.data.split import SPLITS
 from common.protocol import SiteDescription, SplitCounts
 
+VIEWS = frozenset({"CC", "MLO", "ML", "LM", "LMO", "AT", "FB", "SIO", "XCC", "XCCL", "XCCM", "CV", "TAN"})
+"""Names of views that may leave the site (DICOM PS3.3 C.8.11.4); free text in the manifest becomes ``OTHER``."""
+
 
 def describe(data: SiteData) -> SiteDescription:
     """Count patients, breasts, images, labels, views and splits of a prepared site."""
@@ -21,7 +24,7 @@ def describe(data: SiteData) -> SiteDescription:
         malignant=labels["malignant"],
         benign=labels["benign"],
         normal=labels["normal"],
-        views=dict(Counter(view.view for view in views)),
+        views=dict(Counter(view.view if view.view in VIEWS else "OTHER" for view in views)),
         boxes="known" if known == len(views) else "some" if known else "unknown",
         skipped=len(data.skipped),
         inverted=sum(image.geometry.inverted for images in data.views for image in images),

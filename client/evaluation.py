@@ -18,7 +18,7 @@ from common.metrics.interval import Interval
 from common.protocol import CalibrationBin, Estimate, EvaluationReport
 
 MINIMUM_CELL = 5
-"""Calibration bins with fewer breasts do not leave the site."""
+"""Calibration bins with fewer breasts, and explanation scores over fewer views, do not leave the site."""
 SPECIFICITY_GRID = np.linspace(0.0, 1.0, 51)
 
 Floats = npt.NDArray[np.float64]

@@ -1,7 +1,7 @@
 """A model or an update as one flat byte array: names, shapes, dtypes and digest in a small header.
 
-The bytes are a safetensors file. One array costs a quarter of what many small ones cost on
-Flower's wire, and the same bytes serve as checkpoint.
+The bytes are a safetensors file. One array costs a half to a quarter of what many small ones
+cost on Flower's wire, and the same bytes serve as checkpoint.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def prior_log_odds(record: RoundRecord, balanced: bool) -> float:
 def publish(federation: Federation, records: list[RoundRecord]) -> None:
     """Choose the model, let every site measure it, and write the run's results.
 
-    Writes ``model.safetensors``, ``evaluation.json`` and ``summary.json``.
+    Writes ``model.safetensors`` and ``evaluation.json``.
     """
     config, folder = federation.config, federation.folder
     number, rule = best_round(records, config.federation.selection)

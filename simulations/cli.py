@@ -59,7 +59,7 @@ def run(
 
         xai-sim run real --data ../shared/data/sites
 
-        xai-sim run real --data hospitals unseen=[TUH] method=fedprox
+        xai-sim run real --data hospitals 'unseen=[TUH]' method=fedprox
     """
     folder = out or Path("runs") / Path(scenario).stem
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from client.evaluation import estimate, probabilities
+from client.evaluation import MINIMUM_CELL, estimate, probabilities
 from client.explanation.gallery import draw_gallery_picture
 from client.explanation.gradcam import control_maps, grad_cam
 from client.inference import Predictions
@@ -69,12 +69,12 @@ def explain(
     explains nothing. The gallery goes to ``reports/gallery`` of the site and nowhere else.
 
     Returns:
-        Method to score; empty where no malignant view has a known box.
+        Method to score; empty where fewer malignant views than ``MINIMUM_CELL`` have a known box.
     """
     _draw_gallery(model, data, predictions, config, site)
     malignant = [index for index, breast in enumerate(data.breasts) if breast.target]
     views = [view for view in shown_views(data, malignant[: config.explained]) if view.boxes]
-    if not views:
+    if len(views) < MINIMUM_CELL:
         return {}
     maps: dict[str, Maps] = {"gradcam": _explained(model, views, f"{site.name}: Grad-CAM")}
     maps |= control_maps(_stack(views), seed)

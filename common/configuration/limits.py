@@ -24,6 +24,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**31 - 1),
     "imaging.height": (32, 8192),
     "imaging.width": (32, 8192),
     "imaging.spacing_mm": (0.02, 5.0),
@@ -62,6 +63,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "phantom.exams": (1, 1_000_000),
     "phantom.unseen_exams": (1, 1_000_000),
     "phantom.severity": (0.0, 2.0),
+    "phantom.dataset_seed": (0, 2**31 - 1),
     "phantom.rows": (64, 8192),
 }
 

@@ -40,7 +40,8 @@ def test_a_run_leaves_everything_that_is_promised(finished):
     aucs = [site["auc"] for site in summary["sites"].values()]
     assert summary["mean_auc"] == pytest.approx(sum(aucs) / 2)
     assert summary["worst_site_auc"] == min(aucs)
-    assert set(summary["explanations"]["MCS"]) == {"gradcam", "intensity", "random"}
+    assert set(summary["explanations"]["UNSEEN"]) == {"gradcam", "intensity", "random"}
+    assert summary["explanations"]["MCS"] == {}, "too few views to be told"
     assert set(summary["baselines"]["local"]) == {"MCS", "TUH"}
     assert set(summary["baselines"]["pooled"]) == {"MCS", "TUH", "UNSEEN"}
     assert [line["round"] for line in lines_of(finished)] == [1, 2, 3]
