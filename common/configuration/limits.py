@@ -9,7 +9,7 @@ from common.errors import ConfigurationError
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": ("classifier",),
-    "imaging.harmonisation": ("none", "percentile"),
+    "imaging.harmonisation": ("none", "percentile", "local_contrast"),
     "data.unreadable": ("stop", "skip"),
     "model.norm": ("batch", "group"),
     "model.pooling": ("average", "lse"),

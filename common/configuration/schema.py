@@ -15,8 +15,9 @@ class ImagingConfig:
     """Columns of the network's input, pixels."""
     spacing_mm: float | None = None
     """Resample to this pixel spacing (mm) instead of fitting the breast into the frame."""
-    harmonisation: str = "percentile"
-    """``none`` (stored range / full scale) or ``percentile`` (median and spread inside the breast)."""
+    harmonisation: str = "local_contrast"
+    """``none`` (stored range / full scale), ``percentile`` (median and spread inside the breast) or
+    ``local_contrast`` (the same, less the mean of the tissue nearby)."""
 
 
 @dataclass

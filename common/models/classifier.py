@@ -14,6 +14,15 @@ from common.models.backbones import Backbone, Stage, build_backbone
 from common.models.normalisation import to_group_norm
 
 
+AIR = -3.0
+"""Value of prepared images outside the breast."""
+
+
+def without_air(images: torch.Tensor) -> torch.Tensor:
+    """Images with air at 0, the level of middling tissue, so that the skin is not the strongest edge."""
+    return torch.where(images <= AIR, torch.zeros_like(images), images)
+
+
 class BreastClassifier(nn.Module):
     """Backbone and one linear unit.
 
@@ -49,13 +58,13 @@ class BreastClassifier(nn.Module):
 
     def local_logits(self, images: torch.Tensor) -> torch.Tensor:
         """Logits ``(N, h, w)`` of every position (without dropout), for ``lse`` pooling and for maps."""
-        features = self.backbone(images)
+        features = self.backbone(without_air(images))
         local: torch.Tensor = self.head(features.permute(0, 2, 3, 1))[..., 0]
         return local
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits ``(N,)`` of views ``(N, 1, H, W)``."""
-        features = self.backbone(images)
+        features = self.backbone(without_air(images))
         if self.pooling == "average":
             logits: torch.Tensor = self.head(self.dropout(features.mean(dim=(2, 3))))[:, 0]
             return logits

@@ -17,12 +17,12 @@ class Difficulty:
     """
 
     d_prime: float = 3.0
-    faint_share: float = 0.20
+    faint_share: float = 0.40
     faint_visibility: float = 0.35
     radius_scale: float = 1.0
     radius_spread: float = 0.25
     mass_conspicuity: float = 0.8
-    spicule_strength: float = 6.5
+    spicule_strength: float = 9.0
     spicule_number: float = 36.0
     spicule_length: float = 1.8
     spicule_width: tuple[float, float] = (0.40, 0.90)

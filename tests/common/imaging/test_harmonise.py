@@ -74,3 +74,26 @@ def test_twin_with_a_very_bright_lesion_keeps_its_background(pixels, breast, pla
 def test_unknown_method_is_refused(pixels, breast):
     with pytest.raises(ValueError, match="landmarks"):
         harmonise(pixels, breast, "landmarks")
+
+
+def test_local_contrast_keeps_what_is_small_and_drops_what_is_wide(breast):
+    y, x = np.mgrid[:240, :180]
+    wide = 0.4 + 0.001 * x + 0.0008 * y  # a density that only drifts
+    spot = 0.1 * np.exp(-((x - 30) ** 2 + (y - 120) ** 2) / (2 * 2.0**2))
+    image = (wide + spot).astype(np.float32)
+    middle = breast & (np.hypot(x - 30, y - 120) < 12)
+    mapped = harmonise(image, breast, "local_contrast")
+    flat = harmonise(wide.astype(np.float32), breast, "local_contrast")
+    assert np.abs(flat[middle]).max() < 0.5, "the drift is gone"
+    peak = np.unravel_index(np.where(middle, mapped, -9).argmax(), mapped.shape)
+    assert np.hypot(peak[0] - 120, peak[1] - 30) <= 1.5
+    assert mapped[120, 30] > 4 * np.abs(flat[middle]).max()
+
+
+def test_local_contrast_leaves_distant_tissue_alone_when_a_lesion_appears(pixels, breast):
+    y, x = np.mgrid[:240, :180]
+    lesion = (np.hypot(y - 120, x - 20) < 11) & breast
+    twin = np.where(lesion, 1.0, pixels).astype(np.float32)
+    far = breast & (np.hypot(y - 120, x - 20) > 45)
+    before, after = (harmonise(image, breast, "local_contrast") for image in (pixels, twin))
+    assert np.abs(after - before)[far].mean() < 0.1 * before[far].std()
