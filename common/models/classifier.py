@@ -13,7 +13,6 @@ from common.errors import ConfigurationError
 from common.models.backbones import Backbone, Stage, build_backbone
 from common.models.normalisation import to_group_norm
 
-
 AIR = -3.0
 """Value of prepared images outside the breast."""
 
