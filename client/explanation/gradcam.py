@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 from torch.nn.functional import interpolate
 
-from common.models.classifier import BreastClassifier
+from common.models.classifier import AIR, BreastClassifier
 
 FINEST_STRIDE = 16
 """Pixels of a cell of the map. At the last stage's 32 a cell is larger than most lesions; earlier
@@ -31,9 +31,9 @@ def grad_cam(model: BreastClassifier, images: torch.Tensor) -> Maps:
         images: ``(N, 1, H, W)``; moved to the model's device.
 
     Returns:
-        ``(N, H, W)``, 0 or more; all 0 where nothing speaks for malignancy.
+        ``(N, H, W)``, 0 or more, 0 in air; all 0 where nothing speaks for malignancy.
 
-    Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2, at the first stage of stride 16.
+    Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2, at the layer of :func:`target_layer`.
     """
     layer = target_layer(model)
     with _only_from(model, layer), torch.enable_grad():
@@ -48,11 +48,17 @@ def grad_cam(model: BreastClassifier, images: torch.Tensor) -> Maps:
         finally:
             recorded.release()
     fine = interpolate(torch.from_numpy(coarse)[:, None], size=images.shape[2:], mode="bilinear", align_corners=False)
-    return np.asarray(fine[:, 0].numpy(), dtype=np.float32)
+    tissue = (images > AIR).cpu().numpy()[:, 0]
+    return np.where(tissue, fine[:, 0].numpy(), np.float32(0.0)).astype(np.float32)
 
 
 def target_layer(model: BreastClassifier) -> nn.Module:
-    """The module whose output Grad-CAM weighs: the end of the finest stage of stride 16 or more."""
+    """The module whose output Grad-CAM weighs: the end of the finest stage of stride 16 or more.
+
+    With ``lse`` pooling it is the last stage: there the map is the very evidence that the model pools.
+    """
+    if model.pooling == "lse":
+        return model.backbone.get_submodule(model.stages[-1].modules[-1])
     stage = min((stage for stage in model.stages if stage.stride >= FINEST_STRIDE), key=lambda stage: stage.stride)
     return model.backbone.get_submodule(stage.modules[-1])
 

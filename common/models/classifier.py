@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -28,7 +27,7 @@ class BreastClassifier(nn.Module):
     ``average`` pooling averages features over positions before the unit. ``lse`` applies the unit
     at every position and pools the local logits s by (1/r) log mean exp(r s): between mean
     (r to 0) and maximum (r to infinity), so that a small lesion is not averaged away
-    (Pinheiro & Collobert 2015, CVPR, equation 1).
+    (Pinheiro & Collobert 2015, CVPR, equation 1). Positions without any tissue do not count: air is no evidence.
     """
 
     def __init__(self, backbone: Backbone, pooling: str, sharpness: float, dropout: float, frozen_stages: int) -> None:
@@ -68,8 +67,19 @@ class BreastClassifier(nn.Module):
             logits: torch.Tensor = self.head(self.dropout(features.mean(dim=(2, 3))))[:, 0]
             return logits
         local = self.head(self.dropout(features.flatten(2).transpose(1, 2)))[..., 0].float()
-        pooled = torch.logsumexp(self.sharpness * local, dim=1) - math.log(local.shape[1])
-        return pooled / self.sharpness
+        return _pooled(local, _tissue(images, features.shape[2:]).flatten(1), self.sharpness)
+
+
+def _tissue(images: torch.Tensor, grid: torch.Size) -> torch.Tensor:
+    """Which cells ``(N, h, w)`` of a feature map hold tissue; all of them in a picture without any."""
+    cells = nn.functional.adaptive_max_pool2d((images[:, 0] > AIR).float(), list(grid)) > 0
+    return cells | ~cells.flatten(1).any(dim=1)[:, None, None]
+
+
+def _pooled(local: torch.Tensor, counts: torch.Tensor, sharpness: float) -> torch.Tensor:
+    """Log-sum-exp mean ``(N,)`` of the local logits ``(N, P)`` that count ``(N, P)``."""
+    scaled = (sharpness * local).masked_fill(~counts, -torch.inf)
+    return (torch.logsumexp(scaled, dim=1) - torch.log(counts.sum(dim=1))) / sharpness
 
 
 def build_classifier(config: ModelConfig, seed: int) -> BreastClassifier:

@@ -174,3 +174,12 @@ def test_parameter_groups_hold_every_learning_parameter_once():
     assert rates["head.bias"] == (pytest.approx(0.1), 0.0)
     assert rates["backbone.layer1.0.conv1.weight"] == (0.01, 0.2)
     assert rates["backbone.layer1.0.bn1.weight"] == (0.01, 0.0)
+
+
+def test_air_is_no_evidence_in_log_sum_exp_pooling():
+    model = build_classifier(ModelConfig(backbone="resnet10", pooling="lse"), seed=0).eval()
+    breast = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    breast[..., 32:] = -3.0
+    local = model.local_logits(breast)[0, :, :1]  # a cell has 32 pixels; the right column is air
+    expected = torch.logsumexp(4.0 * local.flatten(), 0) - torch.log(torch.tensor(2.0))
+    torch.testing.assert_close(model(breast)[0], expected / 4.0)
