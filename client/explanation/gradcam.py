@@ -11,8 +11,8 @@ import torch
 from pytorch_grad_cam import GradCAM
 from scipy.ndimage import gaussian_filter
 from torch import nn
-from torch.nn.functional import interpolate
 
+from common.models.backbones import Stage
 from common.models.classifier import AIR, BreastClassifier
 
 FINEST_STRIDE = 16
@@ -33,9 +33,10 @@ def grad_cam(model: BreastClassifier, images: torch.Tensor) -> Maps:
     Returns:
         ``(N, H, W)``, 0 or more, 0 in air; all 0 where nothing speaks for malignancy.
 
-    Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2, at the layer of :func:`target_layer`.
+    Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2, at the end of :func:`target_stage`.
     """
-    layer = target_layer(model)
+    stage = target_stage(model)
+    layer = model.backbone.get_submodule(stage.modules[-1])
     with _only_from(model, layer), torch.enable_grad():
         cam = GradCAM(model, [layer])
         # Not cam(images): that scales each map to 0..1 and clears the model's gradients.
@@ -47,20 +48,21 @@ def grad_cam(model: BreastClassifier, images: torch.Tensor) -> Maps:
             coarse = np.maximum(cam.get_cam_image(images, layer, [], activations, gradients), 0.0)
         finally:
             recorded.release()
-    fine = interpolate(torch.from_numpy(coarse)[:, None], size=images.shape[2:], mode="bilinear", align_corners=False)
+    rows, columns = (
+        _interpolation(size, cells, stage) for size, cells in zip(images.shape[2:], coarse.shape[1:], strict=True)
+    )
     tissue = (images > AIR).cpu().numpy()[:, 0]
-    return np.where(tissue, fine[:, 0].numpy(), np.float32(0.0)).astype(np.float32)
+    return np.where(tissue, rows @ coarse @ columns.T, np.float32(0.0)).astype(np.float32)
 
 
-def target_layer(model: BreastClassifier) -> nn.Module:
-    """The module whose output Grad-CAM weighs: the end of the finest stage of stride 16 or more.
+def target_stage(model: BreastClassifier) -> Stage:
+    """The stage whose output Grad-CAM weighs: the finest of stride 16 or more.
 
     With ``lse`` pooling it is the last stage: there the map is the very evidence that the model pools.
     """
     if model.pooling == "lse":
-        return model.backbone.get_submodule(model.stages[-1].modules[-1])
-    stage = min((stage for stage in model.stages if stage.stride >= FINEST_STRIDE), key=lambda stage: stage.stride)
-    return model.backbone.get_submodule(stage.modules[-1])
+        return model.stages[-1]
+    return min((stage for stage in model.stages if stage.stride >= FINEST_STRIDE), key=lambda stage: stage.stride)
 
 
 def control_maps(images: torch.Tensor, seed: int) -> dict[str, Maps]:
@@ -82,6 +84,16 @@ def control_maps(images: torch.Tensor, seed: int) -> dict[str, Maps]:
     noise = gaussian_filter(noise, sigma=FINEST_STRIDE / 2, axes=(1, 2))
     noise -= noise.min(axis=(1, 2), keepdims=True)
     return {"intensity": intensity, "random": np.where(intensity > 0.0, noise, np.float32(0.0))}
+
+
+def _interpolation(pixels: int, cells: int, stage: Stage) -> Maps:
+    """Weights ``(pixels, cells)`` that interpolate linearly between the places that the cells are centred on.
+
+    Resizing the map to the picture, as is often done, would shift it by up to half a cell: more than most lesions.
+    """
+    place = np.clip((np.arange(pixels) - stage.centre) / stage.stride, 0, cells - 1)
+    weights: Maps = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(cells))).astype(np.float32)
+    return weights
 
 
 @contextmanager

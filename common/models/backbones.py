@@ -31,6 +31,9 @@ class Stage:
     modules: tuple[str, ...]
     stride: int
     """Input pixels per cell of the output."""
+    centre: float = 0.0
+    """Input pixel that cell (0, 0) is centred on, in rows and columns: 0 where every convolution pads evenly
+    (Araujo et al. 2019, "Computing receptive fields of convolutional neural networks", equation 8)."""
 
 
 class Backbone(nn.Module):
@@ -41,28 +44,26 @@ class Backbone(nn.Module):
 
 
 class ResNetBackbone(Backbone):
-    """The layers of a torchvision ResNet before pooling."""
+    """The layers of a torchvision ResNet before pooling; the first ``layers`` of its four."""
 
-    def __init__(self, network: ResNet) -> None:
+    def __init__(self, network: ResNet, layers: int = 4) -> None:
         super().__init__()
         self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
-        self.layer1, self.layer2, self.layer3, self.layer4 = (
-            network.layer1,
-            network.layer2,
-            network.layer3,
-            network.layer4,
-        )
-        self.channels = network.fc.in_features
+        self._layers = tuple(f"layer{index}" for index in range(1, layers + 1))
+        for name in self._layers:
+            self.add_module(name, network.get_submodule(name))
+        self.channels = network.fc.in_features >> (4 - layers)
         self.stages = (
             Stage("stem", ("conv1", "bn1"), 4),
-            *(Stage(f"layer{index}", (f"layer{index}",), 2 ** (index + 1)) for index in range(1, 5)),
+            *(Stage(name, (name,), 4 << index) for index, name in enumerate(self._layers)),
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features ``(N, channels, H/32, W/32)``."""
-        out = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        features: torch.Tensor = self.layer4(self.layer3(self.layer2(self.layer1(out))))
-        return features
+        """Features ``(N, channels, H/32, W/32)``; H/16, W/16 of three layers."""
+        out: torch.Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        for name in self._layers:
+            out = self.get_submodule(name)(out)
+        return out
 
 
 class SequentialBackbone(Backbone):
@@ -94,14 +95,21 @@ class LiteBackbone(Backbone):
         self._conv_head, self._bn1 = network._conv_head, network._bn1
         self.activation = nn.ReLU6()
         self.channels = 1280
-        blocks = ((0, 1, 2), (1, 3, 4), (3, 5, 8), (5, 11, 16), (11, 16, 32))
+        blocks = (
+            ("blocks0-0", 0, 1, 2),
+            ("blocks1-2", 1, 3, 4),
+            ("blocks3-4", 3, 5, 8),
+            ("blocks5-10", 5, 11, 16),
+            ("blocks11-15", 11, 16, 32),
+        )
+        # The package pads strided convolutions at the right and bottom only, as TensorFlow does.
         self.stages = (
-            Stage("stem", ("_conv_stem", "_bn0"), 2),
+            Stage("stem", ("_conv_stem", "_bn0"), 2, 1.0),
             *(
-                Stage(f"blocks{first}-{end - 1}", tuple(f"_blocks.{index}" for index in range(first, end)), stride)
-                for first, end, stride in blocks
+                Stage(name, tuple(f"_blocks.{index}" for index in range(first, end)), stride, stride - 1.0)
+                for name, first, end, stride in blocks
             ),
-            Stage("head", ("_conv_head", "_bn1"), 32),
+            Stage("head", ("_conv_head", "_bn1"), 32, 31.0),
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -127,11 +135,11 @@ def _grey(convolution: nn.Conv2d) -> nn.Conv2d:
     return grey
 
 
-def _resnet(build: Callable[[], ResNet]) -> Callable[[], Backbone]:
+def _resnet(build: Callable[[], ResNet], layers: int = 4) -> Callable[[], Backbone]:
     def make() -> Backbone:
         network = build()
         network.conv1 = _grey(network.conv1)
-        return ResNetBackbone(network)
+        return ResNetBackbone(network, layers)
 
     return make
 
@@ -139,21 +147,27 @@ def _resnet(build: Callable[[], ResNet]) -> Callable[[], Backbone]:
 def _densenet121() -> Backbone:
     features = torchvision.models.densenet121().features
     features.conv0 = _grey(features.conv0)
-    names = (
-        ("stem", ("conv0", "norm0"), 4),
-        ("denseblock1", ("denseblock1",), 4),
-        ("denseblock2", ("transition1", "denseblock2"), 8),
-        ("denseblock3", ("transition2", "denseblock3"), 16),
-        ("denseblock4", ("transition3", "denseblock4", "norm5"), 32),
+    # Transitions average 2 × 2 cells without padding: the centre moves by half a cell.
+    blocks = (
+        ("stem", ("conv0", "norm0"), 4, 0.0),
+        ("denseblock1", ("denseblock1",), 4, 0.0),
+        ("denseblock2", ("transition1", "denseblock2"), 8, 2.0),
+        ("denseblock3", ("transition2", "denseblock3"), 16, 6.0),
+        ("denseblock4", ("transition3", "denseblock4", "norm5"), 32, 14.0),
     )
-    stages = tuple(Stage(name, tuple(f"features.{part}" for part in parts), stride) for name, parts, stride in names)
+    stages = tuple(
+        Stage(name, tuple(f"features.{part}" for part in parts), stride, centre)
+        for name, parts, stride, centre in blocks
+    )
     return SequentialBackbone(features, 1024, stages, nn.ReLU())
 
 
-def _numbered(features: nn.Sequential, channels: int, groups: tuple[tuple[tuple[int, ...], int], ...]) -> Backbone:
+def _numbered(
+    features: nn.Sequential, channels: int, groups: tuple[tuple[tuple[int, ...], int, float], ...]
+) -> Backbone:
     stages = tuple(
-        Stage("stem" if position == 0 else f"stage{position}", tuple(f"features.{index}" for index in indices), stride)
-        for position, (indices, stride) in enumerate(groups)
+        Stage(f"stage{position}" if position else "stem", tuple(f"features.{i}" for i in indices), stride, centre)
+        for position, (indices, stride, centre) in enumerate(groups)
     )
     return SequentialBackbone(features, channels, stages, nn.Identity())
 
@@ -161,14 +175,23 @@ def _numbered(features: nn.Sequential, channels: int, groups: tuple[tuple[tuple[
 def _efficientnet_b0() -> Backbone:
     features = torchvision.models.efficientnet_b0().features
     features[0][0] = _grey(features[0][0])
-    groups = (((0,), 2), ((1,), 2), ((2,), 4), ((3,), 8), ((4, 5), 16), ((6, 7, 8), 32))
+    groups = (
+        ((0,), 2, 0.0),
+        ((1,), 2, 0.0),
+        ((2,), 4, 0.0),
+        ((3,), 8, 0.0),
+        ((4, 5), 16, 0.0),
+        ((6, 7, 8), 32, 0.0),
+    )
     return _numbered(features, 1280, groups)
 
 
 def _convnext_tiny() -> Backbone:
     features = torchvision.models.convnext_tiny().features
     features[0][0] = _grey(features[0][0])
-    return _numbered(features, 768, (((0,), 4), ((1,), 4), ((2, 3), 8), ((4, 5), 16), ((6, 7), 32)))
+    # Convolutions of stride 4 and 2 without overlap or padding: cells are squares side by side.
+    groups = (((0,), 4, 1.5), ((1,), 4, 1.5), ((2, 3), 8, 3.5), ((4, 5), 16, 7.5), ((6, 7), 32, 15.5))
+    return _numbered(features, 768, groups)
 
 
 def _efficientnet_lite0() -> Backbone:
@@ -188,6 +211,7 @@ def _efficientnet_lite0() -> Backbone:
 
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {
+    "resnet8": _resnet(lambda: ResNet(BasicBlock, [1, 1, 1, 1]), layers=3),
     "resnet10": _resnet(lambda: ResNet(BasicBlock, [1, 1, 1, 1])),
     "resnet18": _resnet(torchvision.models.resnet18),
     "resnet50": _resnet(torchvision.models.resnet50),

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from torch import nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
-from client.explanation.gradcam import control_maps, grad_cam, target_layer
+from client.explanation.gradcam import control_maps, grad_cam, target_stage
 from common.configuration import ModelConfig
 from common.models.backbones import BACKBONES, Backbone, Stage
 from common.models.classifier import BreastClassifier, build_classifier
@@ -17,7 +17,11 @@ class PatchBackbone(Backbone):
     """Means of 16 × 16 pixels as features: brightness and darkness; stages at strides 8, 16 and 32."""
 
     channels = 2
-    stages = (Stage("fine", ("fine",), 8), Stage("patches", ("patches",), 16), Stage("last", ("last",), 32))
+    stages = (
+        Stage("fine", ("fine",), 8, 3.5),
+        Stage("patches", ("patches",), 16, 7.5),
+        Stage("last", ("last",), 32, 15.5),
+    )
 
     def __init__(self):
         super().__init__()
@@ -109,7 +113,11 @@ def test_resnet10_equals_grad_cam_by_hand(pooling, norm):
     weights = activations.grad.mean(dim=(2, 3), keepdim=True)
     coarse = torch.relu((weights * activations).sum(dim=1, keepdim=True)).detach()
     assert coarse.shape == ((3, 1, 4, 3) if pooling == "average" else (3, 1, 2, 2))
-    expected = interpolate(coarse, size=(64, 48), mode="bilinear", align_corners=False)[:, 0]
+    # Cells are centred on every 16th (32nd) pixel from 0 on.
+    cell = 64 // coarse.shape[2]
+    reached = (64 - cell + 1, 48 - cell + 1) if pooling == "average" else (33, 33)
+    expected = interpolate(coarse, size=reached, mode="bilinear", align_corners=True)
+    expected = pad(expected, (0, 48 - reached[1], 0, 64 - reached[0]), mode="replicate")[:, 0]
     assert expected.max() > 0.0, "a case that tests something"
     scale = expected.max().item()
     np.testing.assert_allclose(found / scale, expected.numpy() / scale, atol=1e-5)
@@ -128,7 +136,8 @@ def test_every_backbone_gives_maps_at_stride_16(backbone):
         pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra 'pretrained'")
     model = classifier(backbone=backbone, norm="group")
     sizes = []
-    handle = target_layer(model).register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[2:]))
+    layer = model.backbone.get_submodule(target_stage(model).modules[-1])
+    handle = layer.register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[2:]))
     found = grad_cam(model, views())
     handle.remove()
     assert sizes == [(4, 3)]

@@ -31,7 +31,9 @@ def test_features_and_stages_have_the_stated_sizes(name):
         last.register_forward_hook(lambda module, inputs, output, key=stage.name: sizes.update({key: output.shape}))
     with torch.no_grad():
         features = backbone(torch.zeros(2, 1, 64, 96))
-    assert features.shape == (2, backbone.channels, 2, 3)
+    coarsest = backbone.stages[-1].stride
+    assert coarsest == (16 if name == "resnet8" else 32)
+    assert features.shape == (2, backbone.channels, 64 // coarsest, 96 // coarsest)
     # Strides count the pooling after a stem, which comes after the stem's last module.
     for stage in backbone.stages[1:]:
         assert sizes[stage.name][2:] == (64 // stage.stride, 96 // stage.stride), stage.name
@@ -44,6 +46,32 @@ def test_every_parameter_belongs_to_exactly_one_stage(name):
     prefixes = [f"{module}." for stage in backbone.stages for module in stage.modules]
     for parameter, _ in backbone.named_parameters():
         assert sum(parameter.startswith(prefix) for prefix in prefixes) == 1, parameter
+
+
+@pytest.mark.parametrize("name", list(BACKBONES))
+def test_cells_are_centred_where_the_stages_say(name):
+    """Against the centre of gravity of what one cell sees: its squared gradient, over random weights."""
+    size, seeds = 256, 4
+    seen = {stage.name: torch.zeros(size, size) for stage in build(name).stages[1:]}
+    for seed in range(seeds):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            backbone = build_backbone(name).eval()
+            outputs = {}
+            for stage in backbone.stages[1:]:
+                last = backbone.get_submodule(stage.modules[-1])
+                last.register_forward_hook(lambda _, inputs, out, key=stage.name, to=outputs: to.update({key: out}))
+            image = torch.randn(1, 1, size, size, requires_grad=True)
+            backbone(image)
+            for key, output in outputs.items():
+                cell = output[0, :, output.shape[2] // 2, output.shape[3] // 2]
+                (gradient,) = torch.autograd.grad((cell * torch.randn_like(cell)).sum(), image, retain_graph=True)
+                seen[key] += gradient[0, 0] ** 2 / (gradient**2).sum()
+    for stage in backbone.stages[1:]:
+        expected = stage.centre + size // stage.stride // 2 * stage.stride
+        for axis in (0, 1):
+            centre = (seen[stage.name].sum(1 - axis) * torch.arange(size)).sum() / seeds
+            assert centre == pytest.approx(expected, abs=stage.stride / 10), (stage.name, axis)
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
@@ -68,6 +96,20 @@ def test_features_are_torchvisions_for_a_grey_image(name):
     scale = expected.abs().max()
     assert scale > 0.0
     torch.testing.assert_close(found / scale, expected / scale, atol=1e-4, rtol=1e-4)
+
+
+def test_resnet8_is_resnet10_without_its_last_layer():
+    short, long = build("resnet8"), build("resnet10")
+    state = long.state_dict()
+    assert set(state) - set(short.state_dict()) == {key for key in state if key.startswith("layer4.")}
+    assert [stage.name for stage in short.stages] == ["stem", "layer1", "layer2", "layer3"]
+    short.load_state_dict({key: state[key] for key in short.state_dict()})
+    image = torch.randn(2, 1, 64, 96, generator=torch.Generator().manual_seed(0))
+    captured = {}
+    long.layer3.register_forward_hook(lambda module, inputs, output: captured.update(layer3=output))
+    with torch.no_grad():
+        long(image)
+        torch.testing.assert_close(short(image), captured["layer3"])
 
 
 def test_group_norm_replaces_every_batch_norm_and_keeps_the_names():
