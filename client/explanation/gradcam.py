@@ -8,16 +8,16 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 import torch
-from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam import HiResCAM
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from common.models.backbones import Stage
 from common.models.classifier import AIR, BreastClassifier
 
-FINEST_STRIDE = 16
-"""Pixels of a cell of the map. At the last stage's 32 a cell is larger than most lesions; earlier
-stages do not yet know what they see."""
+FINEST_STRIDE = 8
+"""Pixels of a cell of the map: larger cells are larger than many lesions, and what fires them need not lie in their
+middle; smaller ones add nothing."""
 
 Maps = npt.NDArray[np.float32]
 
@@ -33,19 +33,21 @@ def grad_cam(model: BreastClassifier, images: torch.Tensor) -> Maps:
     Returns:
         ``(N, H, W)``, 0 or more, 0 in air; all 0 where nothing speaks for malignancy.
 
-    Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2, at the end of :func:`target_stage`.
+    Source: Selvaraju et al. 2017, "Grad-CAM", equation 2 at the end of :func:`target_stage`, with every cell's own
+    gradient in place of their mean, equation 1: HiResCAM (Draelos and Carin 2020). The mean is meant for average
+    pooling at the last stage; elsewhere it forgets which cells the logit listens to.
     """
     stage = target_stage(model)
     layer = model.backbone.get_submodule(stage.modules[-1])
     with _only_from(model, layer), torch.enable_grad():
-        cam = GradCAM(model, [layer])
+        cam = HiResCAM(model, [layer])
         # Not cam(images): that scales each map to 0..1 and clears the model's gradients.
         recorded = cam.activations_and_grads
         try:
             images = images.to(cam.device)
             recorded(images).sum().backward()
             activations, gradients = recorded.activations[0].numpy(), recorded.gradients[0].numpy()
-            coarse = np.maximum(cam.get_cam_image(images, layer, [], activations, gradients), 0.0)
+            coarse = np.maximum(cam.get_cam_image(images, layer, [], activations, gradients, False), 0.0)
         finally:
             recorded.release()
     rows, columns = (
@@ -56,12 +58,7 @@ def grad_cam(model: BreastClassifier, images: torch.Tensor) -> Maps:
 
 
 def target_stage(model: BreastClassifier) -> Stage:
-    """The stage whose output Grad-CAM weighs: the finest of stride 16 or more.
-
-    With ``lse`` pooling it is the last stage: there the map is the very evidence that the model pools.
-    """
-    if model.pooling == "lse":
-        return model.stages[-1]
+    """The stage whose output Grad-CAM weighs: the finest of stride 8 or more."""
     return min((stage for stage in model.stages if stage.stride >= FINEST_STRIDE), key=lambda stage: stage.stride)
 
 
