@@ -8,10 +8,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from common.protocol import Estimate, EvaluationReport
+from server.history import RoundRecord
 from server.report.drawing import INK, LINE, MUTED, PAPER, SiteStyle, draw, no_frame
 from server.report.findings import aucs, compare, label
 from server.report.numbers import MINUS, defined, mean, number
-from server.report.run_folder import Round, Run
+from server.report.run_folder import Run
 
 _POOLED, _OWN, _OTHERS = "pooled training", "the site's own model", "mean of other sites' own models"
 
@@ -130,11 +131,11 @@ def _curves(
     return draw(name, (5.3, 3.9), f"{title} per site and round", paint)
 
 
-def _validation(entry: Round, site: str) -> float | None:
+def _validation(entry: RoundRecord, site: str) -> float | None:
     return entry.validation[site].auc if site in entry.validation else None
 
 
-def _loss(entry: Round, site: str) -> float | None:
+def _loss(entry: RoundRecord, site: str) -> float | None:
     return entry.train[site].loss if site in entry.train else None
 
 

@@ -12,56 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from common.configuration import RunConfig, read_run
 from common.errors import CheckpointError
 from common.protocol import Estimate, EvaluationReport
+from server.history import RoundRecord
 
 Record = TypeVar("Record")
-
-
-@dataclass(frozen=True)
-class SiteTraining:
-    """What one site's training in one round came to."""
-
-    patients: int
-    breasts: int
-    malignant: int
-    steps: int
-    loss: float | None
-    seconds: float
-    update_norm: float | None = None
-    weight: float | None = None
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """A reply that was not used, and why."""
-
-    site: str
-    error: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class SiteValidation:
-    """The round's model on one site's validation patients."""
-
-    auc: float | None
-    loss: float | None
-    breasts: int
-    malignant: int
-
-
-@dataclass(frozen=True)
-class Round:
-    """One line of ``rounds.jsonl``."""
-
-    round: int
-    seconds: float
-    bytes_sent: int
-    bytes_received: int
-    learning_rate: float | None = None
-    train: dict[str, SiteTraining] = field(default_factory=dict)
-    quarantined: list[Quarantined] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    validation: dict[str, SiteValidation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,7 +95,7 @@ class Run:
 
     folder: Path
     config: RunConfig
-    rounds: list[Round]
+    rounds: list[RoundRecord]
     evaluation: Evaluation
     sites: dict[str, SiteData]
     baselines: Baselines | None
@@ -194,9 +147,9 @@ def read_run_folder(folder: Path) -> Run:
     )
 
 
-def _rounds(path: Path) -> list[Round]:
+def _rounds(path: Path) -> list[RoundRecord]:
     lines = [line for line in _text(path).splitlines() if line.strip()]
-    return [_typed(_parse(line, path, number), Round, path, number) for number, line in enumerate(lines, start=1)]
+    return [_typed(_parse(line, path, number), RoundRecord, path, number) for number, line in enumerate(lines, start=1)]
 
 
 def _galleries(folder: Path, known: set[str]) -> dict[str, list[Picture]]:

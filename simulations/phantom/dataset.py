@@ -26,7 +26,7 @@ from simulations.phantom.patient import VIEWS, Patient, ViewName, draw_patient
 from simulations.phantom.render import View, render_view
 from simulations.phantom.sites import SITES, SiteProfile, acquisition_at
 
-VERSION = "1.3"
+VERSION = "1.4"
 """Version of the generator; raise it with every change that alters a picture."""
 
 MANIFEST_COLUMNS = (

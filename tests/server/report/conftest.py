@@ -91,7 +91,6 @@ def _rounds(rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
         lines.append(
             {
                 "round": number,
-                "learning_rate": 0.001 * (1 - 0.1 * number),
                 "seconds": 12.0 + number / 10,
                 "bytes_sent": 89_800_000,
                 "bytes_received": 89_700_000 + number,
