@@ -18,7 +18,9 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY)  ## install, then train over four simulated hospitals and write runs/demo/report.html
-	@if [ -f runs/demo/config.yaml ]; then $(BIN)/xai-sim resume runs/demo; else $(BIN)/xai-sim run demo --out runs/demo; fi
+	@if [ -f runs/demo/report.html ]; then echo "runs/demo/report.html is there already; rm -r runs/demo and make demo runs it anew"; \
+	elif [ -f runs/demo/config.yaml ]; then $(BIN)/xai-sim resume runs/demo; \
+	else $(BIN)/xai-sim run demo --out runs/demo; fi
 
 test: $(READY)  ## install, then run the test suite
 	$(BIN)/python -m pytest

@@ -39,7 +39,8 @@ def views_per_second(step: Callable[[], object], views: int) -> float:
 
 def speeds(backbone: str, size: tuple[int, int], compute: Compute) -> tuple[float, float]:
     """Views per CPU second in training and in inference."""
-    model = build_classifier(ModelConfig(backbone=backbone), seed=0).to(memory_format=compute.memory_format)
+    model = build_classifier(ModelConfig(backbone=backbone), seed=0)
+    compute.place_model(model)
     optimizer = torch.optim.AdamW(parameter_groups(model, TrainingConfig()))
     views = VIEWS[size[0]]
     images = compute.place(torch.randn(views, 1, *size, generator=torch.Generator().manual_seed(0)))
@@ -62,7 +63,7 @@ def speeds(backbone: str, size: tuple[int, int], compute: Compute) -> tuple[floa
 
 
 def main() -> None:
-    """Print one row per backbone and size; bf16 is in channels-last layout, as sites use it."""
+    """Print one row per backbone and size; all in channels-last layout, as sites use it."""
     torch.set_num_threads(1)
     computes = [Compute(torch.device("cpu"), bf16) for bf16 in (False, True)]
     print("| backbone | million parameters | size | training fp32 | bf16 | inference fp32 | bf16 |")

@@ -108,7 +108,8 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
     begun = time.monotonic()
     order = decode(content, EvaluateTask)
     task = task_from_yaml(order.task)
-    data = _split(load_site(site, task), order.split)
+    data = load_site(site, task)
+    data = _split(data, order.split) if order.final else data.of_split(order.split)
     model, _ = _model(task, content)
     predictions = predict(model, data, task.training, f"{site.name}: {order.split} patients")
     if not order.final:

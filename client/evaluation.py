@@ -43,8 +43,10 @@ def cross_entropy(targets: npt.NDArray[np.int64], logits: Floats) -> float:
 
 
 def summarise(data: SiteData, predictions: Predictions) -> EvaluationReport:
-    """Counts, loss and AUC without intervals: what every round needs."""
+    """Counts, loss and AUC without intervals: what every round needs; ``None`` where there is no patient."""
     targets = data.targets
+    if not len(targets):
+        return EvaluationReport(patients=0, breasts=0, images=0, malignant=0, loss=None, auc=Estimate(None))
     value = auc(targets, predictions.breast_logits)
     return EvaluationReport(
         patients=data.patients,

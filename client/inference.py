@@ -44,4 +44,4 @@ def predict(model: BreastClassifier, data: SiteData, training: TrainingConfig, d
             breasts.append(pooled.double().cpu().numpy())
             advance(len(indices))
     model.to("cpu").train(was_training)
-    return Predictions(np.concatenate(breasts), np.concatenate(views))
+    return Predictions(np.concatenate([*breasts, np.empty(0)]), np.concatenate([*views, np.empty(0)]))

@@ -19,6 +19,7 @@ from common.data.dataset import SiteData, make_batch
 from common.data.sampling import balanced_epoch, plain_epoch
 from common.errors import OneClassSiteError
 from common.models.classifier import BreastClassifier, parameter_groups, pool_views
+from common.models.normalisation import fix_statistics
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def train(model: BreastClassifier, data: SiteData, task: TaskConfig, part: Round
     random = generators(part.seed, part.site, part.number, "training")
     compute.place_model(model)
     model.train()
+    if 0 < training.fix_statistics_after < part.number:
+        fix_statistics(model)
     anchor = {name: value.detach().clone() for name, value in model.named_parameters()}
     rate = learning_rate(training, part.number, part.of)
     groups = parameter_groups(model, training)

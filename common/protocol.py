@@ -102,7 +102,7 @@ class EvaluationReport:
     breasts: int
     images: int
     malignant: int
-    loss: float
+    loss: float | None
     auc: Estimate
     sensitivity: Estimate = Estimate(None)
     """At the specificity of the task."""

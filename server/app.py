@@ -18,6 +18,7 @@ from common.models.classifier import BreastClassifier, build_classifier
 from common.models.weights import load_initial_weights
 from common.protocol import DescribeTask, SiteDescription, encode
 from server.admission import answer
+from server.checkpoint import saved_rounds
 from server.exchange import exchange, wait_for_quorum
 from server.history import read_history
 from server.publish import publish
@@ -45,7 +46,8 @@ def run(grid: Grid, folder: Path) -> None:
         XaiFederationError: by name; whatever was finished before is saved and can be resumed.
     """
     config = read_run(folder / "config.yaml")
-    model = initial_model(config)
+    begun = bool(saved_rounds(folder))
+    model = build_classifier(config.model, seed=config.seed) if begun else initial_model(config)
     trained = frozenset(name for name, _ in model.named_parameters())
     federation = Federation(grid, config, folder, trained)
     _describe_sites(federation)
@@ -80,14 +82,14 @@ def _describe_sites(federation: Federation) -> None:
     everyone = [*config.sites, *config.unseen]
     nodes = wait_for_quorum(federation.grid, everyone, limits.quorum, limits.deadline_seconds)
     content = encode(DescribeTask(to_yaml(task_of(config))))
-    described: dict[str, dict[str, Any]] = {}
+    described: dict[str, dict[str, Any]] = {
+        site: {"role": "unseen" if site in config.unseen else "train"} for site in everyone
+    }
     for site, reply in exchange(
         federation.grid, nodes, lambda _: content, "query.describe", "0", limits.deadline_seconds
     ):
-        role = "unseen" if site in config.unseen else "train"
         try:
-            described[site] = {"role": role, **asdict(answer(reply, SiteDescription))}
+            described[site] |= asdict(answer(reply, SiteDescription))
         except WireError as error:
             progress.say(f"{site} does not describe itself: {error.what}")
-    ordered = {site: described[site] for site in everyone if site in described}
-    write_text(federation.folder / "sites.json", json.dumps(ordered, indent=1))
+    write_text(federation.folder / "sites.json", json.dumps(described, indent=1))

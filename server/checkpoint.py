@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.atomic import write_bytes
-from common.configuration import RunConfig, to_yaml
+from common.configuration import RunConfig, settings
 from common.errors import CheckpointError, WireError
 from common.packing import Tensors, from_bytes, to_bytes
 from server.aggregation.optimizer import OptimizerState
@@ -27,8 +28,13 @@ class Checkpoint:
 
 
 def fingerprint(config: RunConfig) -> str:
-    """SHA-256 of the whole configuration: a run is only resumed under the very same one."""
-    return hashlib.sha256(to_yaml(config).encode()).hexdigest()
+    """SHA-256 of every setting that is not the default: a run is only resumed under the very same ones.
+
+    Defaults are left out, so that a later version with one more setting can still resume it.
+    """
+    default = settings(RunConfig())
+    chosen = {key: value for key, value in settings(config).items() if value != default[key]}
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
 def path_of(folder: Path, number: int) -> Path:

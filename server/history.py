@@ -32,7 +32,7 @@ class SiteValidation:
     """The new global model on one site's validation patients."""
 
     auc: float | None
-    loss: float
+    loss: float | None
     breasts: int
     malignant: int
 
@@ -101,18 +101,20 @@ def best_round(records: list[RoundRecord], rule: str) -> tuple[int, str]:
     """Choose the round whose model is published; returns its number and the rule in words.
 
     ``validation_auc``: highest mean over the sites of the AUC on validation patients; the later of
-    equals. Sites where it is not defined (one class) do not count. ``last``: the last round.
+    equals. Only rounds that were measured at the most sites compete, so that a round does not win
+    because a hard site was absent; sites where AUC is not defined (one class) do not count.
+    ``last``: the last round.
 
     Raises:
         ValueError: no records.
     """
     if not records:
         raise ValueError("no rounds")
-    scored: list[tuple[float, int]] = []
+    scored: list[tuple[int, float, int]] = []
     for record in records:
         values = [site.auc for site in record.validation.values() if site.auc is not None]
         if values:
-            scored.append((sum(values) / len(values), record.round))
+            scored.append((len(values), sum(values) / len(values), record.round))
     if rule == "last" or not scored:
         return records[-1].round, "last round"
-    return max(scored)[1], "best mean validation AUC over the sites"
+    return max(scored)[2], "best mean validation AUC over the sites"

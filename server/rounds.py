@@ -210,4 +210,5 @@ def _line(record: RoundRecord, rounds: int) -> str:
     aucs = "  ".join(
         f"{name} {'-' if site.auc is None else f'{site.auc:.3f}'}" for name, site in record.validation.items()
     )
-    return f"round {record.round}/{rounds}  loss {loss:.3f}  validation AUC  {aucs}  ({record.seconds:.0f} s)"
+    late = f"  no reply in time: {', '.join(record.missing)}" if record.missing else ""
+    return f"round {record.round}/{rounds}  loss {loss:.3f}  validation AUC  {aucs}  ({record.seconds:.0f} s){late}"

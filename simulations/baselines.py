@@ -21,6 +21,7 @@ from common.data.dataset import SiteData, merge
 from common.metrics.classification import auc, delong_interval
 from common.models.classifier import BreastClassifier
 from common.packing import Tensors
+from common.protocol import Estimate
 from server.app import initial_model
 
 Table = dict[str, dict[str, float | None]]
@@ -39,11 +40,21 @@ def run_baselines(config: RunConfig, sites: dict[str, Site], unseen: dict[str, S
     result: dict[str, Table | dict[str, Table]] = {}
     if "local" in config.baselines:
         result["local"] = {
-            name: _baseline(config, f"local-{name}", [part], tests, folder) for name, part in data.items()
+            name: _baseline(config, f"local-{name}", [part], tests, folder)
+            for name, part in data.items()
+            if _both_classes(part)
         }
     if "pooled" in config.baselines:
         result["pooled"] = _baseline(config, "pooled", list(data.values()), tests, folder)
     write_text(folder / "baselines.json", json.dumps(result, indent=1))
+
+
+def _both_classes(part: SiteData) -> bool:
+    """Whether the site can train alone; in the federation its refusal is put into quarantine each round."""
+    if len(set(part.of_split("train").targets.tolist())) == 2:
+        return True
+    progress.say(f"local-{part.site}: left out, its training patients are all of one class")
+    return False
 
 
 def _baseline(config: RunConfig, name: str, parts: list[SiteData], tests: dict[str, SiteData], folder: Path) -> Table:
@@ -93,5 +104,7 @@ def _mean_auc(config: RunConfig, model: BreastClassifier, parts: list[SiteData],
 
 
 def _interval(config: RunConfig, model: BreastClassifier, part: SiteData, name: str) -> dict[str, float | None]:
+    if not part.breasts:
+        return asdict(Estimate(None))
     logits = predict(model, part, config.training, f"{name}: testing on {part.site}").breast_logits
     return asdict(estimate(delong_interval(part.targets, logits, config.evaluation.confidence)))

@@ -71,7 +71,8 @@ class LocalGrid(Grid):
         return [NodeInfo(node_id=number, name=node.name) for number, node in self._nodes.items()]
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Queue messages; returns their ids."""
+        """Queue messages; returns their ids. What an earlier question left unanswered at its deadline is dropped."""
+        self._waiting.clear()
         ids = []
         for message in messages:
             identifier = str(next(self._ids))

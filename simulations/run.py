@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
@@ -14,7 +15,7 @@ from common.atomic import write_text
 from common.configuration import RunConfig, read_run, to_yaml
 from common.errors import CheckpointError
 from server.app import app as server_app
-from server.app import write_results
+from server.app import initial_model, write_results
 from simulations.baselines import run_baselines
 from simulations.local_grid import LocalGrid
 from simulations.sources import Participants, available, participants, resolved, write_phantom
@@ -40,18 +41,20 @@ def start(config: RunConfig, folder: Path, data: Path | None) -> Path:
             where=str(folder),
             do=f"go on with it: xai-sim resume {folder}; or choose another --out",
         )
+    initial_model(config)  # a network or weights file that cannot be had shows before hours of rendering
     if data is None:
         data = folder / PHANTOM
         write_phantom(config.phantom, data)
-    if not config.unseen:  # phantom sites may also come from a folder that `xai-sim data` wrote
-        config.unseen = [name for name in config.phantom.unseen if name in available(data)]
+        config = replace(config, sites=list(config.phantom.sites), unseen=list(config.phantom.unseen))
+    elif not config.unseen:  # phantom sites may also come from a folder that `xai-sim data` wrote
+        config = replace(config, unseen=[name for name in config.phantom.unseen if name in available(data)])
     people = participants(config, data.resolve(), folder / "sites")
     for name, reason in people.left_out.items():
         progress.say(f"{name} is left out: {reason}")
     config = resolved(config, people)
     for site in people.all.values():
         _announce(site, config)
-    write_text(folder / ORIGIN, json.dumps({"data": str(data.resolve()), "left_out": people.left_out}, indent=1))
+    write_text(folder / ORIGIN, json.dumps({"data": _origin(data, folder), "left_out": people.left_out}, indent=1))
     write_text(folder / CONFIG, to_yaml(config))
     return _run(config, folder, people)
 
@@ -70,9 +73,15 @@ def resume(folder: Path) -> Path:
         raise CheckpointError(
             "there is no run to resume", where=str(folder), do="start one: xai-sim run SCENARIO --out DIR"
         ) from error
-    data = Path(origin["data"])
+    data = (folder / origin["data"]).resolve()
     people = participants(config, data, folder / "sites")
     return _run(config, folder, Participants(people.sites, people.unseen, origin["left_out"]))
+
+
+def _origin(data: Path, folder: Path) -> str:
+    """Where the data lie: inside the run folder relative to it, so that the folder may move; else absolute."""
+    place, base = data.resolve(), folder.resolve()
+    return str(place.relative_to(base) if place.is_relative_to(base) else place)
 
 
 def _announce(site: Site, config: RunConfig) -> None:

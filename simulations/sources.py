@@ -9,12 +9,10 @@ from client.site import Site, check_name
 from common import progress
 from common.configuration import PhantomConfig, RunConfig
 from common.configuration.naming import nearest
-from common.data.manifest import read_manifest
+from common.data.manifest import MANIFEST, read_manifest
 from common.errors import ConfigurationError, EmptySiteError
 from simulations.phantom.dataset import write_site
 from simulations.phantom.sites import SITES
-
-MANIFEST = "manifest.csv"
 
 
 @dataclass(frozen=True)

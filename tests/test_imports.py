@@ -53,3 +53,16 @@ def test_packages_import_only_what_they_may():
 
 def test_there_are_no_circles():
     TopologicalSorter({name: imports(name) for name in FILES}).prepare()  # raises CycleError
+
+
+def test_there_are_no_circles_between_folders_either():
+    """Two modules may be innocent while their folders need each other; a folder and the one inside it are one house."""
+    folders = {}
+    for name, file in FILES.items():
+        home = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        needed = {other if FILES[other].name == "__init__.py" else other.rpartition(".")[0] for other in imports(name)}
+        apart = {
+            other for other in needed if not f"{home}.".startswith(f"{other}.") and not other.startswith(f"{home}.")
+        }
+        folders.setdefault(home, set()).update(apart)
+    TopologicalSorter(folders).prepare()

@@ -19,7 +19,7 @@ from common import progress
 from common.atomic import write_bytes, write_text
 from common.configuration import EvaluationConfig
 from common.data.dataset import SiteData
-from common.data.manifest import Box
+from common.imaging.box import Box
 from common.metrics.bootstrap import bootstrap_mean
 from common.metrics.explanation import energy_in_boxes, pointing_game
 from common.models.classifier import BreastClassifier
@@ -72,7 +72,9 @@ def explain(
         Method to score; empty where fewer malignant views than ``MINIMUM_CELL`` have a known box.
     """
     _draw_gallery(model, data, predictions, config, site)
-    malignant = [index for index, breast in enumerate(data.breasts) if breast.target]
+    malignant = [
+        index for index, breast in enumerate(data.breasts) if breast.target and any(view.boxes for view in breast.views)
+    ]
     views = [view for view in shown_views(data, malignant[: config.explained]) if view.boxes]
     if len(views) < MINIMUM_CELL:
         return {}

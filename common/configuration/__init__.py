@@ -1,6 +1,6 @@
 """Typed configuration: what can be set (schema), what is allowed (limits), how it is read (loading)."""
 
-from common.configuration.loading import load_run, names, read_run, task_from_yaml, task_of, to_yaml
+from common.configuration.loading import load_run, names, read_run, settings, task_from_yaml, task_of, to_yaml
 from common.configuration.schema import (
     AugmentationConfig,
     DataConfig,
@@ -30,6 +30,7 @@ __all__ = [
     "load_run",
     "names",
     "read_run",
+    "settings",
     "task_from_yaml",
     "task_of",
     "to_yaml",

@@ -40,6 +40,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.head_learning_rate_factor": (1e-3, 1e3),
     "training.weight_decay": (0.0, 10.0),
     "training.warmup_rounds": (0, 1000),
+    "training.fix_statistics_after": (0, 100_000),
     "training.threads": (0, 1024),
     "training.augmentation.rotation_degrees": (0.0, 180.0),
     "training.augmentation.scale": (0.0, 0.9),
@@ -64,7 +65,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "phantom.unseen_exams": (1, 1_000_000),
     "phantom.severity": (0.0, 2.0),
     "phantom.dataset_seed": (0, 2**31 - 1),
-    "phantom.rows": (64, 8192),
+    "phantom.rows": (128, 8192),
 }
 
 

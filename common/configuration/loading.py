@@ -70,6 +70,15 @@ def _refuse_unknown(node: DictConfig, schema: Any, where: str) -> None:
         )
 
 
+def _refuse_references(node: DictConfig, where: str) -> None:
+    """No value may be computed: ``${oc.env:...}`` of a message would read the site's own environment."""
+    for key, value in _flat(_plain(node)).items():
+        if "${" in str(value):
+            raise ConfigurationError(
+                "references (${...}) are not allowed", where=f"{where}: {key}", do="write the value itself"
+            )
+
+
 def _read_yaml(path: Path) -> DictConfig:
     try:
         node = OmegaConf.load(path)
@@ -107,6 +116,7 @@ def _merge(layers: list[tuple[str, DictConfig]], schema: type[Schema]) -> Schema
     config = OmegaConf.structured(schema)
     for where, layer in layers:
         _refuse_unknown(layer, schema, where)
+        _refuse_references(layer, where)
         try:
             config = OmegaConf.merge(config, layer)
         except OmegaConfBaseException as error:
@@ -116,7 +126,7 @@ def _merge(layers: list[tuple[str, DictConfig]], schema: type[Schema]) -> Schema
                 where=f"{where}: {error.full_key or 'unknown key'}",
                 do="see the defaults and types in docs/configuration.md",
             ) from error
-    check_values(_flat(_plain(config)))
+    check_values(settings(config))
     typed = OmegaConf.to_object(config)
     if not isinstance(typed, schema):
         raise TypeError(f"configuration resolved to {type(typed).__name__}, not {schema.__name__}")
@@ -169,6 +179,11 @@ def read_run(path: Path) -> RunConfig:
         ConfigurationError: as :func:`load_run`.
     """
     return _merge([(str(path), _read_yaml(path))], RunConfig)
+
+
+def settings(config: TaskConfig | DictConfig) -> dict[str, Any]:
+    """Every setting by its dotted key."""
+    return _flat(_plain(config if isinstance(config, DictConfig) else OmegaConf.structured(config)))
 
 
 def to_yaml(config: TaskConfig) -> str:

@@ -79,6 +79,9 @@ class TrainingConfig:
     schedule: str = "cosine"
     """Over the rounds of the run: ``cosine`` (to a tenth) or ``constant``."""
     warmup_rounds: int = 1
+    fix_statistics_after: int = 0
+    """After this many rounds batch normalisation keeps the global model's statistics, in training too (FixBN);
+    0 = never."""
     balanced_sampling: bool = True
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     precision: str = "auto"

@@ -8,13 +8,14 @@ import torch
 from torch.nn import functional
 
 from common.configuration import AugmentationConfig
+from common.imaging.harmonise import DARKEST
 
 
 def augment(images: torch.Tensor, config: AugmentationConfig, generator: torch.Generator) -> torch.Tensor:
     """Flip, move, and change intensity, noise and sharpness of a batch.
 
     The chest wall stays left: images are mirrored top to bottom only. What comes in from outside is
-    air, the image's own smallest value.
+    air, the image's own smallest value; tissue stays above it.
 
     Args:
         images: float32 ``(N, 1, H, W)``; not changed.
@@ -27,12 +28,13 @@ def augment(images: torch.Tensor, config: AugmentationConfig, generator: torch.G
     air = images.amin(dim=(1, 2, 3), keepdim=True)
     moved = _move(images - air, config, generator)
     breast = moved > 1e-3
-    changed = _intensity(moved + air, config, generator)
+    moved = moved + air
+    changed = _intensity(moved, config, generator)
     changed = _blur(changed, config, generator)
     if config.noise > 0:
         strength = config.noise * torch.rand(len(images), 1, 1, 1, generator=generator)
         changed = changed + strength * torch.randn(images.shape, generator=generator)
-    return torch.where(breast, changed, air)
+    return torch.where(breast, torch.maximum(changed, moved.clamp(max=DARKEST)), air)
 
 
 def _uniform(count: int, strength: float, generator: torch.Generator) -> torch.Tensor:

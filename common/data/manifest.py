@@ -18,6 +18,7 @@ from common.errors import (
     PatientInTwoSplitsError,
     UnknownLabelError,
 )
+from common.imaging.box import Box
 
 MANIFEST = "manifest.csv"
 REQUIRED = ("patient_id", "exam_id", "laterality", "view", "file", "label", "boxes", "split")
@@ -31,17 +32,6 @@ SPLIT_NAMES = {
     "test": "test",
 }
 LATERALITIES = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle in pixels, from 0; ``x1`` and ``y1`` exclusive."""
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-    label: str = ""
 
 
 @dataclass(frozen=True)

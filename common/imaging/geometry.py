@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from common.data.manifest import Box
+from common.imaging.box import Box
 from common.imaging.resampling import resample
 
 Pixels = npt.NDArray[np.float32]
@@ -42,9 +42,9 @@ class Geometry:
             left, right = (x1 - box.x1, x1 - box.x0) if self.mirrored else (box.x0 - x0, box.x1 - x0)
             found = Box(
                 max(0.0, left * horizontal),
-                max(0.0, self.top + (box.y0 - y0) * vertical),
-                min(float(self.columns), right * horizontal),
-                min(float(self.rows), self.top + (box.y1 - y0) * vertical),
+                self.top + max(0.0, (box.y0 - y0) * vertical),
+                min(float(self.placed[1]), right * horizontal),
+                self.top + min(float(self.placed[0]), (box.y1 - y0) * vertical),
                 box.label,
             )
             if found.x1 > found.x0 and found.y1 > found.y0:

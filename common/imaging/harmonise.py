@@ -9,6 +9,8 @@ from scipy import ndimage
 Pixels = npt.NDArray[np.float32]
 
 OUTSIDE = -3.0
+DARKEST = -2.9375
+"""Of tissue: above ``OUTSIDE``, which means air to everything that follows; exact in float16."""
 BRIGHTEST = 5.0
 DETAIL_SCALE = 1.0 / 50.0
 """Width (sigma) of what counts as local, share of the longer side of the picture: about 4 mm of a breast."""
@@ -31,7 +33,7 @@ def harmonise(pixels: Pixels, breast: npt.NDArray[np.bool_], method: str) -> Pix
         method: ``none``, ``percentile`` or ``local_contrast``.
 
     Returns:
-        float32 ``(H, W)`` within -3..5, -3 outside the breast.
+        float32 ``(H, W)``: -2.9375..5 in the breast, -3 outside.
 
     Raises:
         ValueError: unknown method.
@@ -45,7 +47,7 @@ def harmonise(pixels: Pixels, breast: npt.NDArray[np.bool_], method: str) -> Pix
             mapped = _detail(_standardised(pixels, breast), breast)
         case _:
             raise ValueError(f"unknown harmonisation '{method}'")
-    return np.where(breast, np.clip(mapped, OUTSIDE, BRIGHTEST), OUTSIDE).astype(np.float32)
+    return np.where(breast, np.clip(mapped, DARKEST, BRIGHTEST), OUTSIDE).astype(np.float32)
 
 
 def _standardised(pixels: Pixels, breast: npt.NDArray[np.bool_]) -> Pixels:

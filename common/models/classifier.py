@@ -64,7 +64,8 @@ class BreastClassifier(nn.Module):
         """Logits ``(N,)`` of views ``(N, 1, H, W)``."""
         features = self.backbone(without_air(images))
         if self.pooling == "average":
-            logits: torch.Tensor = self.head(self.dropout(features.mean(dim=(2, 3))))[:, 0]
+            with torch.autocast(images.device.type, enabled=False):  # bf16 logits would tie patients who differ
+                logits: torch.Tensor = self.head(self.dropout(features.float().mean(dim=(2, 3))))[:, 0]
             return logits
         local = self.head(self.dropout(features.flatten(2).transpose(1, 2)))[..., 0].float()
         return _pooled(local, _tissue(images, features.shape[2:]).flatten(1), self.sharpness)

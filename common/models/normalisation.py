@@ -1,4 +1,4 @@
-"""Exchanges batch normalisation for group normalisation."""
+"""Batch normalisation in a federation: exchanged for group normalisation, or held at the global statistics."""
 
 from __future__ import annotations
 
@@ -20,3 +20,18 @@ def to_group_norm(module: nn.Module) -> None:
             setattr(module, name, nn.GroupNorm(gcd(GROUPS, child.num_features), child.num_features, eps=1e-5))
         else:
             to_group_norm(child)
+
+
+def fix_statistics(module: nn.Module) -> None:
+    """Let every BatchNorm2d inside ``module`` normalise by its running statistics and leave them as they are.
+
+    A site then trains the function that is tested: with batch statistics each site adapts to its own
+    pictures' mean and variance, which the averaged model no longer has. Scale and offset go on learning.
+    Lasts until the next ``module.train()``.
+
+    Source: Zhong et al. 2023, "Making Batch Normalization Great in Federated Deep Learning"
+    (FixBN, arXiv 2303.06530), section 5: batch statistics first, fixed global ones after.
+    """
+    for child in module.modules():
+        if isinstance(child, nn.BatchNorm2d):
+            child.eval()

@@ -9,10 +9,9 @@ from server.report.numbers import defined, mean, number, signed
 from server.report.run_folder import Run
 
 CONTROLS = ("intensity", "random")
-METHOD_NAMES = {"fedavg": "FedAvg", "fedprox": "FedProx", "fedavgm": "FedAvgM", "fedbn": "FedBN"}
+METHOD_NAMES = {"fedavg": "FedAvg", "fedprox": "FedProx", "fedavgm": "FedAvgM"}
 EXPLAINER_NAMES = {
     "gradcam": "Grad-CAM",
-    "layercam": "LayerCAM",
     "shap": "SHAP",
     "intensity": "intensity (control)",
     "random": "random (control)",
@@ -181,9 +180,13 @@ def troubles(run: Run) -> list[str]:
             rounds.setdefault(cause, []).append(entry.round)
         for site in entry.missing:
             rounds.setdefault(f"{site}: no reply in time", []).append(entry.round)
+    last = [
+        f"{reply.site}: final test put into quarantine ({reply.error}: {reply.meaning})"
+        for reply in run.evaluation.quarantined
+    ]
     return [
         f"{cause}, in round{'s' * (len(found) > 1)} {', '.join(map(str, found))}" for cause, found in rounds.items()
-    ]
+    ] + last
 
 
 def against_controls(scores: dict[str, ExplanationScore], method: str, measure: str) -> str:

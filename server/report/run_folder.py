@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from common.configuration import RunConfig, read_run
 from common.errors import CheckpointError
 from common.protocol import Estimate, EvaluationReport
-from server.history import RoundRecord
+from server.history import Quarantined, RoundRecord
 
 Record = TypeVar("Record")
 
@@ -26,6 +26,8 @@ class Evaluation:
     prior_log_odds: float = 0.0
     sites: dict[str, EvaluationReport] = field(default_factory=dict)
     unseen: dict[str, EvaluationReport] = field(default_factory=dict)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    """Replies to the last question that were no good."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,6 @@ class Summary:
     """The parts of ``summary.json`` that stand nowhere else."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    bytes_sent: int | None = None
     privacy: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 

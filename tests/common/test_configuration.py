@@ -72,5 +72,15 @@ def test_a_site_refuses_a_task_it_cannot_type(text):
         task_from_yaml(text)
 
 
+def test_a_message_cannot_read_the_site_s_environment():
+    with pytest.raises(ConfigurationError, match="not allowed"):
+        task_from_yaml("method: {name: '${oc.env:HOME}'}")
+
+
+def test_a_number_cannot_refer_to_another():
+    with pytest.raises(ConfigurationError, match=r"training.learning_rate"):
+        load_run("tiny", ["training.learning_rate=${method.mu}"])
+
+
 def test_defaults_are_within_their_own_limits():
     assert task_from_yaml(to_yaml(task_of(RunConfig()))) == task_of(RunConfig())

@@ -4,11 +4,13 @@ import csv
 import errno
 import json
 import os
+import shutil
 
 import pytest
 from typer.testing import CliRunner
 
 from simulations.cli import app
+from tests.end_to_end.conftest import SMALL
 
 
 def edit(site, change):
@@ -152,3 +154,62 @@ def test_resume_of_nothing_and_of_a_changed_configuration(phantom, run, tmp_path
     file.write_text(file.read_text().replace("seed: 0", "seed: 5"))
     result = CliRunner().invoke(app, ["resume", str(tmp_path / "out")])
     refused(result, "CheckpointError", 22, "another configuration")
+
+
+def test_a_network_that_cannot_be_had_shows_before_anything_is_written(run, tmp_path):
+    out = tmp_path / "out"
+    for setting in ("model.backbone=resnet9", "model.initial_weights=nowhere.pth"):
+        result = CliRunner().invoke(app, ["run", "tiny", setting, "--out", str(out)])
+        assert result.exit_code not in (0, 1) and "Traceback" not in result.output, result.output
+        assert not out.exists()
+
+
+def test_a_phantom_run_does_not_train_on_what_else_lies_in_its_folder(own_phantom, tmp_path):
+    """The folder may hold sites of an earlier call with other settings."""
+    out = tmp_path / "out"
+    shutil.copytree(own_phantom, out / "phantom")
+    chosen = ["phantom.sites=[MCS]", "phantom.unseen=[]", "federation.rounds=1"]
+    result = CliRunner().invoke(app, ["run", "tiny", *SMALL, *chosen, "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert list(json.loads((out / "sites.json").read_text())) == ["MCS"]
+
+
+def test_sites_without_validation_or_test_patients_are_not_at_fault(own_phantom, run, tmp_path):
+    """Public sets ship explicit splits: here MCS has no validation patients and TUH no test patients."""
+
+    def split(first, second):
+        def change(rows):
+            patients = sorted({row["patient_id"] for row in rows})
+            for row in rows:
+                row["split"] = first if patients.index(row["patient_id"]) % 3 else second
+            return rows
+
+        return change
+
+    edit(own_phantom / "MCS", split("train", "test"))
+    edit(own_phantom / "TUH", split("train", "validation"))
+    result = run(own_phantom, tmp_path / "out", "baselines=[local,pooled]", "federation.rounds=1")
+    assert result.exit_code == 0, result.output
+    (record,) = [json.loads(line) for line in (tmp_path / "out" / "rounds.jsonl").read_text().splitlines()]
+    assert record["quarantined"] == [] and record["validation"]["MCS"]["auc"] is None
+    assert (
+        "TUH: final test put into quarantine (SiteRefusedError: the site refused with EmptySiteError"
+        in (tmp_path / "out" / "report.html").read_text()
+    )
+    assert json.loads((tmp_path / "out" / "baselines.json").read_text())["pooled"]["TUH"]["value"] is None
+
+
+def test_a_site_whose_training_patients_are_of_one_class_does_not_stop_the_baselines(own_phantom, run, tmp_path):
+    def change(rows):
+        for row in rows:
+            row["split"] = "test" if row["label"] == "malignant" else "train"
+        patients = {row["patient_id"] for row in rows if row["split"] == "test"}
+        for row in rows:
+            row["split"] = "test" if row["patient_id"] in patients else "train"
+        return rows
+
+    edit(own_phantom / "MCS", change)
+    result = run(own_phantom, tmp_path / "out", "baselines=[local,pooled]", "federation.rounds=1")
+    assert result.exit_code == 0, result.output
+    assert "local-MCS: left out, its training patients are all of one class" in result.output
+    assert list(json.loads((tmp_path / "out" / "baselines.json").read_text())["local"]) == ["TUH"]

@@ -6,10 +6,10 @@ import os
 import pytest
 import torch
 
-from common.configuration import RunConfig
+from common.configuration import RunConfig, settings
 from common.errors import CheckpointError, StorageError
 from server.aggregation.optimizer import OptimizerState
-from server.checkpoint import Checkpoint, load, path_of, prune, save, saved_rounds
+from server.checkpoint import Checkpoint, fingerprint, load, path_of, prune, save, saved_rounds
 from server.history import RoundRecord
 
 
@@ -31,6 +31,13 @@ def test_another_configuration_is_refused(tmp_path):
     save(tmp_path, checkpoint(), RunConfig())
     with pytest.raises(CheckpointError, match="another configuration"):
         load(path_of(tmp_path, 1), RunConfig(seed=1))
+
+
+def test_a_setting_that_a_later_version_adds_does_not_part_a_run_from_its_checkpoints(monkeypatch):
+    before = fingerprint(RunConfig(seed=3))
+    known = settings(RunConfig())
+    monkeypatch.setattr("server.checkpoint.settings", lambda config: {**settings(config), "training.new": 1})
+    assert "training.new" not in known and fingerprint(RunConfig(seed=3)) == before != fingerprint(RunConfig(seed=4))
 
 
 @pytest.mark.parametrize(

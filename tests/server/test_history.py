@@ -18,7 +18,12 @@ def test_best_mean_over_sites_wins_and_the_later_of_equals():
 
 
 def test_undefined_aucs_do_not_count():
-    assert best_round([record(1, 0.8, None), record(2, 0.7, 0.75)], "validation_auc")[0] == 1
+    assert best_round([record(1, 0.8, None), record(2, 0.7, None)], "validation_auc")[0] == 1
+
+
+def test_a_round_does_not_win_because_a_hard_site_was_absent():
+    assert best_round([record(1, 0.9, 0.6), record(2, 0.8)], "validation_auc")[0] == 1
+    assert best_round([record(1, 0.9), record(2, 0.8)], "validation_auc")[0] == 1
 
 
 def test_without_any_auc_the_last_round_is_taken_and_said():

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from client.explanation.gallery import BOX_COLOUR, draw_gallery_picture
-from common.data.manifest import Box
+from common.imaging.box import Box
 
 BOX = Box(20, 30, 40, 60)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.data.manifest import Box, read_manifest
+from common.data.manifest import read_manifest
 from common.errors import (
     BoxOutsideImageError,
     EmptySiteError,
@@ -14,6 +14,7 @@ from common.errors import (
     PatientInTwoSplitsError,
     UnknownLabelError,
 )
+from common.imaging.box import Box
 from tests.common.data.conftest import COLUMNS, row, write_manifest
 
 REAL = Path("../shared/data/sites")

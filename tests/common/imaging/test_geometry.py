@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.configuration import ImagingConfig
-from common.data.manifest import Box
+from common.imaging.box import Box
 from common.imaging.breast import find_breast
 from common.imaging.geometry import Geometry, from_json
 from common.imaging.polarity import is_inverted
@@ -35,10 +35,17 @@ def test_boxes_by_hand():
     assert mirrored(SQUARE).boxes_to_input([box]) == [Box(20, 30, 30, 50, "mass")]
 
 
-def test_boxes_are_cut_at_the_frame_and_left_out_beyond_it():
-    assert SQUARE.boxes_to_input([Box(0, 0, 30, 60)]) == [Box(0, 0, 10, 30)]
+def test_boxes_are_cut_at_the_picture_and_left_out_beyond_it():
+    assert SQUARE.boxes_to_input([Box(0, 0, 30, 60)]) == [Box(0, 10, 10, 30)]
     assert SQUARE.boxes_to_input([Box(0, 30, 10, 60)]) == []
     assert SQUARE.boxes_to_input([]) == []
+
+
+@pytest.mark.parametrize("box", [Box(92, 40, 98, 60), Box(0, 40, 8, 60), Box(30, 0, 50, 18), Box(30, 184, 50, 198)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_box_outside_the_crop_is_not_put_into_the_air_around_the_picture(box, turned):
+    wide = Geometry(**{**SQUARE.__dict__, "columns": 60})
+    assert (mirrored(wide) if turned else wide).boxes_to_input([box]) == []
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from common.imaging.harmonise import BRIGHTEST, OUTSIDE, harmonise
+from common.imaging.harmonise import BRIGHTEST, DARKEST, OUTSIDE, harmonise
+from common.models.classifier import AIR
 from tests.common.imaging.mammograms import drawn_breast
 
 METHODS = ["none", "percentile"]
@@ -27,7 +28,7 @@ def test_percentile_puts_the_median_at_zero_and_measures_in_half_the_lower_sprea
     low, middle, upper = np.quantile(pixels[breast], (0.1, 0.5, 0.7))
     mapped = harmonise(pixels, breast, "percentile")[breast]
     assert np.median(mapped) == pytest.approx(0, abs=1e-3)
-    expected = np.clip((pixels[breast] - middle) / ((upper - low) / 2), OUTSIDE, BRIGHTEST)
+    expected = np.clip((pixels[breast] - middle) / ((upper - low) / 2), DARKEST, BRIGHTEST)
     np.testing.assert_allclose(mapped, expected, atol=1e-3)
 
 
@@ -97,3 +98,11 @@ def test_local_contrast_leaves_distant_tissue_alone_when_a_lesion_appears(pixels
     far = breast & (np.hypot(y - 120, x - 20) > 45)
     before, after = (harmonise(image, breast, "local_contrast") for image in (pixels, twin))
     assert np.abs(after - before)[far].mean() < 0.1 * before[far].std()
+
+
+@pytest.mark.parametrize("method", [*METHODS, "local_contrast"])
+def test_the_darkest_tissue_is_never_taken_for_air(pixels, breast, method):
+    holes = pixels.copy()
+    holes[np.nonzero(breast)[0][::50], np.nonzero(breast)[1][::50]] = 0.0
+    mapped = harmonise(holes, breast, method).astype(np.float16).astype(np.float32)
+    assert (mapped[breast] > AIR).all() and (mapped[~breast] <= AIR).all()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from common.configuration import ImagingConfig
-from common.data.manifest import Box
 from common.errors import ManifestError, NoBreastFoundError
+from common.imaging.box import Box
 from common.imaging.geometry import from_json
 from common.imaging.harmonise import OUTSIDE, harmonise
 from common.imaging.preprocessing import prepare_image

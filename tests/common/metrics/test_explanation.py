@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.data.manifest import Box
+from common.imaging.box import Box
 from common.metrics.explanation import energy_in_boxes, pointing_game
 
 
