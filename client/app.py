@@ -111,10 +111,10 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
     data = load_site(site, task)
     data = _split(data, order.split) if order.final else data.of_split(order.split)
     model, _ = _model(task, content)
-    predictions = predict(model, data, task.training, f"{site.name}: {order.split} patients")
+    logits = predict(model, data, task.training, f"{site.name}: {order.split} patients")
     if not order.final:
-        return encode(replace(summarise(data, predictions), seconds=time.monotonic() - begun))
-    calibrated = replace(predictions, breast_logits=predictions.breast_logits + order.prior_log_odds)
+        return encode(replace(summarise(data, logits), seconds=time.monotonic() - begun))
+    calibrated = logits + order.prior_log_odds
     report = measure(data, calibrated, task.evaluation, order.seed)
     scores = explain(model, data, calibrated, task.evaluation, site, order.seed)
     return encode(replace(report, explanations=scores, seconds=time.monotonic() - begun))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from client.inference import Predictions
+from client.inference import Logits
 from common.configuration import EvaluationConfig
 from common.data.dataset import SiteData
 from common.metrics.bootstrap import Statistic, bootstrap_interval
@@ -42,30 +42,30 @@ def cross_entropy(targets: npt.NDArray[np.int64], logits: Floats) -> float:
     return float(np.mean(np.logaddexp(0.0, logits) - targets * logits))
 
 
-def summarise(data: SiteData, predictions: Predictions) -> EvaluationReport:
+def summarise(data: SiteData, logits: Logits) -> EvaluationReport:
     """Counts, loss and AUC without intervals: what every round needs; ``None`` where there is no patient."""
     targets = data.targets
     if not len(targets):
         return EvaluationReport(patients=0, breasts=0, images=0, malignant=0, loss=None, auc=Estimate(None))
-    value = auc(targets, predictions.breast_logits)
+    value = auc(targets, logits)
     return EvaluationReport(
         patients=data.patients,
         breasts=len(data.breasts),
         images=sum(len(views) for views in data.views),
         malignant=int(targets.sum()),
-        loss=cross_entropy(targets, predictions.breast_logits),
+        loss=cross_entropy(targets, logits),
         auc=Estimate(value if math.isfinite(value) else None),
     )
 
 
-def measure(data: SiteData, predictions: Predictions, config: EvaluationConfig, seed: int) -> EvaluationReport:
+def measure(data: SiteData, logits: Logits, config: EvaluationConfig, seed: int) -> EvaluationReport:
     """Everything :func:`summarise` gives, with intervals, ROC and calibration.
 
     AUC with DeLong's interval; sensitivity and Brier score with a bootstrap over patients. With one
     class only, what needs both is ``None``.
     """
-    report = summarise(data, predictions)
-    targets, logits = data.targets, predictions.breast_logits
+    report = summarise(data, logits)
+    targets = data.targets
     chance = probabilities(logits)
     patients = [breast.patient_id for breast in data.breasts]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,32 +14,24 @@ from common.models.classifier import BreastClassifier, pool_views
 
 BREASTS_AT_ONCE = 16
 
-
-@dataclass(frozen=True)
-class Predictions:
-    """Logits of malignancy: one a breast, and one a view in the order of the breasts' views."""
-
-    breast_logits: npt.NDArray[np.float64]
-    view_logits: npt.NDArray[np.float64]
+Logits = npt.NDArray[np.float64]
 
 
-def predict(model: BreastClassifier, data: SiteData, training: TrainingConfig, description: str) -> Predictions:
-    """Run the model over all breasts; the model's train/eval mode is as before afterwards."""
+def predict(model: BreastClassifier, data: SiteData, training: TrainingConfig, description: str) -> Logits:
+    """Logit of malignancy of every breast, ``(breasts,)``; the model's train/eval mode is as before afterwards."""
     compute = choose(training)
     was_training = model.training
     compute.place_model(model)
     model.eval()
-    breasts, views = [], []
+    logits = [np.empty(0)]
     with torch.inference_mode(), progress.track(description, len(data.breasts)) as advance:
         for start in range(0, len(data.breasts), BREASTS_AT_ONCE):
             indices = range(start, min(start + BREASTS_AT_ONCE, len(data.breasts)))
             batch = make_batch(data, indices)
             with compute.autocast():
-                logits = model(compute.place(batch.images))
-            logits = logits.float()
-            pooled = pool_views(logits, batch.breast_of_image.to(compute.device), len(indices))
-            views.append(logits.double().cpu().numpy())
-            breasts.append(pooled.double().cpu().numpy())
+                of_views = model(compute.place(batch.images)).float()
+            of_breasts = pool_views(of_views, batch.breast_of_image.to(compute.device), len(indices))
+            logits.append(of_breasts.double().cpu().numpy())
             advance(len(indices))
     model.to("cpu").train(was_training)
-    return Predictions(np.concatenate([*breasts, np.empty(0)]), np.concatenate([*views, np.empty(0)]))
+    return np.concatenate(logits)

@@ -97,7 +97,7 @@ def _mean_auc(config: RunConfig, model: BreastClassifier, parts: list[SiteData],
     values = []
     for part in parts:
         if part.breasts:
-            value = auc(part.targets, predict(model, part, config.training, f"{name}: validation").breast_logits)
+            value = auc(part.targets, predict(model, part, config.training, f"{name}: validation"))
             if value == value:
                 values.append(value)
     return sum(values) / len(values) if values else None
@@ -106,5 +106,5 @@ def _mean_auc(config: RunConfig, model: BreastClassifier, parts: list[SiteData],
 def _interval(config: RunConfig, model: BreastClassifier, part: SiteData, name: str) -> dict[str, float | None]:
     if not part.breasts:
         return asdict(Estimate(None))
-    logits = predict(model, part, config.training, f"{name}: testing on {part.site}").breast_logits
+    logits = predict(model, part, config.training, f"{name}: testing on {part.site}")
     return asdict(estimate(delong_interval(part.targets, logits, config.evaluation.confidence)))

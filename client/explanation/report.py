@@ -13,7 +13,7 @@ import torch
 from client.evaluation import MINIMUM_CELL, estimate, probabilities
 from client.explanation.gallery import draw_gallery_picture
 from client.explanation.gradcam import control_maps, grad_cam
-from client.inference import Predictions
+from client.inference import Logits
 from client.site import Site
 from common import progress
 from common.atomic import write_bytes, write_text
@@ -57,7 +57,7 @@ def shown_views(data: SiteData, breasts: Sequence[int]) -> list[ShownView]:
 def explain(
     model: BreastClassifier,
     data: SiteData,
-    predictions: Predictions,
+    logits: Logits,
     config: EvaluationConfig,
     site: Site,
     seed: int,
@@ -71,7 +71,7 @@ def explain(
     Returns:
         Method to score; empty where fewer malignant views than ``MINIMUM_CELL`` have a known box.
     """
-    _draw_gallery(model, data, predictions, config, site)
+    _draw_gallery(model, data, logits, config, site)
     malignant = [
         index for index, breast in enumerate(data.breasts) if breast.target and any(view.boxes for view in breast.views)
     ]
@@ -110,7 +110,7 @@ def _score(
     return ExplanationScore(interval(hits), interval(energies), len(views))
 
 
-def _chosen(data: SiteData, logits: npt.NDArray[np.float64], number: int) -> list[int]:
+def _chosen(data: SiteData, logits: Logits, number: int) -> list[int]:
     """Breasts for the gallery: the surest and the least sure cancers, then the worst false alarms."""
     order = np.argsort(-logits)
     cancers = [int(index) for index in order if data.targets[index]]
@@ -121,13 +121,13 @@ def _chosen(data: SiteData, logits: npt.NDArray[np.float64], number: int) -> lis
 
 
 def _draw_gallery(
-    model: BreastClassifier, data: SiteData, predictions: Predictions, config: EvaluationConfig, site: Site
+    model: BreastClassifier, data: SiteData, logits: Logits, config: EvaluationConfig, site: Site
 ) -> None:
-    chance = probabilities(predictions.breast_logits)
+    chance = probabilities(logits)
     threshold = _operating_threshold(data, chance, config.specificity)
     entries = []
     folder = site.reports / "gallery"
-    views = shown_views(data, _chosen(data, predictions.breast_logits, config.gallery))
+    views = shown_views(data, _chosen(data, logits, config.gallery))
     maps = _explained(model, views, f"{site.name}: gallery") if views else np.empty((0, 0, 0), dtype=np.float32)
     for number, (view, found) in enumerate(zip(views, maps, strict=True), 1):
         breast, score = data.breasts[view.breast], float(chance[view.breast])

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from client.evaluation import MINIMUM_CELL, measure, probabilities, summarise
-from client.inference import Predictions, predict
+from client.inference import predict
 from common.configuration import EvaluationConfig, ModelConfig, TrainingConfig
 from common.models.classifier import build_classifier
 
@@ -20,7 +20,7 @@ def logits():
 
 
 def test_figures_are_those_of_scikit_learn(bright_cancers, logits):
-    report = measure(bright_cancers, Predictions(logits, logits), FEW, 0)
+    report = measure(bright_cancers, logits, FEW, 0)
     targets = bright_cancers.targets
     assert (report.patients, report.breasts, report.images, report.malignant) == (12, 12, 12, 4)
     assert report.auc.value == pytest.approx(roc_auc_score(targets, logits))
@@ -32,7 +32,7 @@ def test_figures_are_those_of_scikit_learn(bright_cancers, logits):
 
 
 def test_bins_of_few_breasts_stay_at_the_site(bright_cancers, logits):
-    report = measure(bright_cancers, Predictions(logits, logits), FEW, 0)
+    report = measure(bright_cancers, logits, FEW, 0)
     assert all(item.count >= MINIMUM_CELL for item in report.calibration)
 
 
@@ -43,7 +43,7 @@ def test_with_one_class_what_needs_both_is_undefined(bright_cancers, logits):
         breasts=tuple(bright_cancers.breasts[i] for i in normal),
         views=tuple(bright_cancers.views[i] for i in normal),
     )
-    report = measure(part, Predictions(logits[normal], logits[normal]), FEW, 0)
+    report = measure(part, logits[normal], FEW, 0)
     assert report.auc.value is None and report.sensitivity.value is None and report.loss > 0
 
 
@@ -58,6 +58,6 @@ def test_without_patients_there_are_counts_and_nothing_else(bright_cancers):
 @pytest.mark.parametrize("pooling", ["average", "lse"])
 def test_bf16_does_not_tie_breasts_that_differ(bright_cancers, pooling):
     model = build_classifier(ModelConfig(backbone="resnet8", pooling=pooling), 0)
-    found = predict(model, bright_cancers, TrainingConfig(precision="bf16", threads=1), "").breast_logits
+    found = predict(model, bright_cancers, TrainingConfig(precision="bf16", threads=1), "")
     coarse = np.float32(found).view(np.uint32) & 0xFFFF
     assert (coarse != 0).any()  # bf16 numbers end in sixteen zero bits
