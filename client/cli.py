@@ -1,24 +1,66 @@
-"""``xai-client``: not built yet; says which issue of the roadmap brings it."""
+"""``xai-client``: a hospital's node. Today it imports archives; issue 4 of the roadmap connects it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from common.command import guarded
 from common.offline import switch_off
 
 app = typer.Typer(
     name="xai-client",
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="A hospital's node. It arrives with issue 4 of the roadmap in README.md (preflight: issue 3, privacy "
-    "ledger: issue 7). Today the same ClientApp runs inside xai-sim: see 'xai-sim run --help'.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="A hospital's node. It connects to a coordinator with issue 4 of the roadmap in README.md; today it makes an "
+    "archive ready, and xai-sim runs the same ClientApp on it (`xai-sim run real --data DIR`).",
 )
 
 
-@app.callback(invoke_without_command=True)
-def node(context: typer.Context) -> None:
-    """Show the help; there is no command yet."""
-    typer.echo(context.get_help())
+@app.callback()
+def node() -> None:
+    """Options before the command are for all commands; there are none yet."""
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[str, typer.Option(help="What the archive is: `xai-client sources` lists them.")],
+    archive: Annotated[Path, typer.Option("--from", help="The archive's folder. It is only read.")],
+    site: Annotated[str, typer.Option(help="Name of the site, e.g. TUH.")],
+    out: Annotated[Path | None, typer.Option(help="The site's data folder. Default: hospitals/SITE.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a manifest that is there and differs.")] = False,
+) -> None:
+    """Write the manifest of an archive: a manifest of your own, or a public data set.
+
+    Images stay where they are. What is not imported is counted here and listed in left-out.csv.
+
+    Examples:
+
+        xai-client import --source cbis-ddsm --from downloads/CBIS-DDSM --site CBIS
+
+        xai-client import --source manifest --from export/2025.csv --site TUH --out hospitals/TUH --replace
+    """
+
+    def work() -> str:
+        from client.importing import describe, import_site
+        from client.site import check_name
+
+        return describe(import_site(source, archive, check_name(site), out or Path("hospitals") / site, replace))
+
+    guarded(work, "stopped; an earlier manifest is as it was")
+
+
+@app.command()
+def sources() -> None:
+    """List the kinds of archive that can be imported: what must lie where, and what their labels mean."""
+    from common.data.sources import SOURCES
+
+    for name, item in SOURCES.items():
+        typer.echo(f"{name}: {item.title}\n  folder: {item.layout}\n  labels: {item.labels}\n")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Progress that any layer can report and the command line decides how to show.
 
 Libraries call :func:`say` and :func:`track`; without a command line around them lines go to the
-log and bars nowhere. The terminal's own reporter is ``simulations.terminal``.
+log and bars nowhere. The terminal's own reporter is ``common.terminal``.
 """
 
 from __future__ import annotations

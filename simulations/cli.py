@@ -9,11 +9,9 @@ from typing import Annotated
 
 import typer
 
+from common.command import guarded
 from common.configuration import load_run, names
-from common.errors import XaiFederationError
 from common.offline import switch_off
-from common.progress import shown_by
-from simulations.terminal import reporter
 
 app = typer.Typer(
     name="xai-sim",
@@ -29,17 +27,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="Settings, `key=valu
 
 
 def _guarded(work: Callable[[], str]) -> None:
-    """Run a command under progress bars; a named error prints what to do and sets the exit code."""
-    try:
-        with reporter() as shown, shown_by(shown):
-            ending = work()
-    except XaiFederationError as error:
-        typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
-        raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt as error:
-        typer.secho("stopped; what was finished is saved (xai-sim resume DIR goes on)", err=True)
-        raise typer.Exit(130) from error
-    typer.echo(ending)
+    guarded(work, "stopped; what was finished is saved (xai-sim resume DIR goes on)")
 
 
 @app.command()

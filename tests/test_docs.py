@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from common.configuration import RunConfig, names
 from common.configuration.limits import CHOICES, RANGES
 from common.configuration.loading import valid_keys
+from common.data.sources import SOURCES
 from common.models.backbones import BACKBONES
 from common.protocol import AnyMessage
 from server.history import RoundRecord
@@ -103,3 +104,9 @@ def test_every_shipped_row_and_scenario_is_explained():
         assert f"| `{name}` |" in ARCHITECTURE
     for name in names("simulation"):
         assert f"| `{name}` |" in (ROOT / "docs/researcher.md").read_text()
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_page_of_data_gives_every_sources_folder_and_rule(name):
+    source = SOURCES[name]
+    assert f"| `{name}` | {source.layout} | {source.labels} |" in (ROOT / "docs/data.md").read_text()

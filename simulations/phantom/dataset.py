@@ -19,6 +19,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from common.atomic import write_text
+from common.data.manifest_writer import COLUMNS as MANIFEST_COLUMNS
 from common.errors import ConfigurationError, StorageError
 from simulations.phantom.dicom_writer import encode
 from simulations.phantom.difficulty import DEFAULT, Difficulty
@@ -29,10 +30,6 @@ from simulations.phantom.sites import SITES, SiteProfile, acquisition_at
 VERSION = "1.4"
 """Version of the generator; raise it with every change that alters a picture."""
 
-MANIFEST_COLUMNS = (
-    "patient_id", "exam_id", "laterality", "view", "file", "label", "boxes", "split", "device", "age", "density",
-    "spacing_mm",
-)  # fmt: skip
 TRUTH_COLUMNS = (
     "patient_id", "exam_id", "laterality", "view", "label", "z", "radius_mm", "depth", "lateral", "vertical",
     "axis_ratio", "visibility", "area_density", "thickness_mm", "nipple_distance_mm", "mask",
