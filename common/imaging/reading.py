@@ -16,9 +16,9 @@ from PIL import Image, UnidentifiedImageError
 from pydicom.dataset import FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
-from pydicom.pixels.utils import pixel_array
 
 from common.errors import UnreadableImageError
+from common.imaging.decoding import decode
 from common.imaging.polarity import is_inverted
 
 Pixels = npt.NDArray[np.float32]
@@ -109,13 +109,11 @@ def _read_dicom(path: Path) -> StoredImage:
     for name in GREY_ATTRIBUTES:  # anonymisers leave them there, but empty: the same as not there
         if name in header and header.get(name) in (None, ""):
             del header[name]
-    stored = pixel_array(header)
+    stored = decode(header)
     spacing = _spacing(header)
-    if int(header.SamplesPerPixel) == 3 and stored.ndim == 3:
+    if stored.ndim == 3:
         grey = stored.astype(np.float32).mean(axis=2) / (2.0 ** int(header.BitsStored) - 1.0)
         return StoredImage(np.clip(grey, 0.0, 1.0), False, spacing)
-    if stored.ndim != 2:
-        raise ValueError(f"{stored.shape[0]} frames: multi-frame objects (tomosynthesis) are not supported yet")
     if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING":
         pixels, trusted = _attenuation(header, stored), True
     else:
@@ -139,6 +137,8 @@ def _presented(header: FileDataset, stored: npt.NDArray[np.integer]) -> tuple[Pi
         low, high = min(low, high), max(low, high)
     values = apply_voi_lut(values, header)  # leaves them as they are where the header has no VOI
     curve = np.clip((np.asarray(values, dtype=np.float32) - low) / (high - low), 0.0, 1.0)
+    if not np.isfinite(curve).all():
+        raise ValueError("its window or rescale values make no picture")
     photometric = str(header.get("PhotometricInterpretation", ""))
     if photometric == "MONOCHROME1":
         curve = 1.0 - curve

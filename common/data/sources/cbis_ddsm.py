@@ -25,6 +25,7 @@ from common.data.sources.source import (
 )
 from common.errors import UnreadableImageError
 from common.imaging.box import Box
+from common.imaging.decoding import decode
 from common.imaging.reading import DECODING_ERRORS
 
 TABLES = (
@@ -139,7 +140,7 @@ def _box(files: Iterable[Path], size: tuple[int, int], label: str) -> Box | None
         if _size(path) != size:
             continue
         try:
-            mask = _header(path, pixels=True).pixel_array
+            mask = decode(_header(path, pixels=True))
         except DECODING_ERRORS as error:
             raise UnreadableImageError("an outline cannot be decoded", where=str(path)) from error
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -44,20 +44,25 @@ def test_jpeg2000_lossless(tmp_path, stored):
     assert_reads_as(tmp_path / "a.dcm", stored)
 
 
-@pytest.mark.parametrize("process", JPEG_LOSSLESS)
-def test_jpeg_lossless(tmp_path, stored, process):
+def write_jpeg_lossless(path, stored, folder, process="first order"):
+    """A mammogram compressed by GDCM."""
     reader = gdcm.ImageReader()
-    reader.SetFileName(str(write_dicom(tmp_path / "plain.dcm", stored)))
+    reader.SetFileName(str(write_dicom(folder / "uncompressed.dcm", stored)))
     assert reader.Read()
     change = gdcm.ImageChangeTransferSyntax()
     change.SetTransferSyntax(gdcm.TransferSyntax(JPEG_LOSSLESS[process]))
     change.SetInput(reader.GetImage())
     assert change.Change()
     writer = gdcm.ImageWriter()
-    writer.SetFileName(str(tmp_path / "a.dcm"))
+    writer.SetFileName(str(path))
     writer.SetFile(reader.GetFile())
     writer.SetImage(change.GetOutput())
     assert writer.Write()
+
+
+@pytest.mark.parametrize("process", JPEG_LOSSLESS)
+def test_jpeg_lossless(tmp_path, stored, process):
+    write_jpeg_lossless(tmp_path / "a.dcm", stored, tmp_path, process)
     assert_reads_as(tmp_path / "a.dcm", stored)
 
 

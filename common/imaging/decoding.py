@@ -1,0 +1,121 @@
+"""Pixels of a DICOM file, by a chosen decoder for each compression; damaged data never end the process."""
+
+from __future__ import annotations
+
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import uid
+from pydicom.dataset import FileDataset
+from pydicom.encaps import get_frame
+from pydicom.pixels.utils import pixel_array
+
+MOST_PIXELS = 100_000_000
+"""Far above any mammogram (a 4K scan of film has 30 million), far below what fills a machine's memory."""
+
+DECODERS = {
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEGExtended12Bit: "gdcm",
+    uid.JPEGLossless: "gdcm",
+    uid.JPEGLosslessSV1: "gdcm",
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "pylibjpeg",
+    uid.JPEG2000: "pylibjpeg",
+    uid.HTJ2KLossless: "pylibjpeg",
+    uid.HTJ2KLosslessRPCL: "pylibjpeg",
+    uid.HTJ2K: "pylibjpeg",
+    uid.RLELossless: "pydicom",
+}
+"""GDCM ends its process on some damaged data, so it gets one of its own, and only what nothing else can decode."""
+
+
+JP2_HEADER = b"\x00\x00\x00\x0cjP  "
+CODESTREAM = b"jp2c"
+
+
+def decode(header: FileDataset) -> npt.NDArray[np.integer]:
+    """Stored values ``(rows, columns)``, or ``(rows, columns, 3)`` in colour.
+
+    Raises:
+        ValueError: several frames, more pixels or bits than any mammogram has, an unknown compression.
+        Exception: whatever a decoder raises for damaged data.
+    """
+    frames = int(header.get("NumberOfFrames") or 1)
+    if frames > 1:
+        raise ValueError(f"{frames} frames: multi-frame objects (tomosynthesis) are not supported yet")
+    if "PixelData" not in header:
+        raise ValueError("it holds no pixels (a report, an index or another object)")
+    rows, columns, bits = int(header.Rows), int(header.Columns), int(header.BitsAllocated)
+    if rows * columns > MOST_PIXELS:
+        raise ValueError(f"{rows} x {columns} pixels are more than any mammogram has")
+    if bits not in (8, 16):
+        raise ValueError(f"{bits} bits a pixel: 8 and 16 are supported")
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax is None:
+        raise ValueError("its head does not tell how the pixels are stored (no Transfer Syntax UID)")
+    if syntax.is_compressed and not syntax.is_deflated and syntax not in DECODERS:
+        raise ValueError(f"its compression is not supported: {syntax.name}")
+    if syntax in uid.JPEG2000TransferSyntaxes:
+        _refuse_endless_boxes(get_frame(header.PixelData, 0, number_of_frames=1))
+    decoder = DECODERS.get(syntax, "")
+    values = _decode_apart(str(header.filename)) if decoder == "gdcm" else pixel_array(header, decoding_plugin=decoder)
+    if values.shape[:2] != (rows, columns):
+        raise ValueError(f"{rows} x {columns} pixels are announced, {values.shape[0]} x {values.shape[1]} are there")
+    return values
+
+
+class _Helper:
+    """A process that decodes one file after the other; ends with this one."""
+
+    def __init__(self) -> None:
+        context = get_context("forkserver")
+        self._pipe, its_end = context.Pipe()
+        context.Process(target=_serve, args=(its_end,), daemon=True).start()
+        its_end.close()
+
+    def decode(self, path: str) -> npt.NDArray[np.integer]:
+        """Raises EOFError or OSError if the process breaks down, else what the decoder raised."""
+        self._pipe.send(path)
+        found = self._pipe.recv()
+        if isinstance(found, Exception):
+            raise found
+        return np.asarray(found)
+
+
+def _serve(pipe: Connection) -> None:
+    while True:
+        try:
+            path = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send(pixel_array(path, decoding_plugin="gdcm", force=True))
+        except Exception as error:  # named by whoever asked
+            pipe.send(ValueError(str(error)))
+
+
+_helper: _Helper | None = None
+"""Made when a file needs it first, and anew when it broke down."""
+
+
+def _decode_apart(path: str) -> npt.NDArray[np.integer]:
+    global _helper
+    _helper = _helper or _Helper()
+    try:
+        return _helper.decode(path)
+    except (EOFError, OSError) as error:
+        _helper = None
+        raise ValueError("its decoder broke down: the pixel data are damaged") from error
+
+
+def _refuse_endless_boxes(frame: bytes) -> None:
+    """A JP2 box of length 0 before the codestream: pydicom 3.0 would look for the next one for ever."""
+    at = 12 if frame.startswith(JP2_HEADER) else len(frame)
+    while at < len(frame) and frame[at + 4 : at + 8] != CODESTREAM:
+        length = int.from_bytes(frame[at : at + 4], "big")
+        if length == 0:
+            raise ValueError("the JPEG 2000 data are damaged (a box of no length)")
+        at += length
