@@ -88,7 +88,7 @@ def _write_left_out(imported: Imported, file: Path) -> None:
 
 
 def _counted(reasons: Counter[str]) -> str:
-    return "; ".join(f"{number} images: {reason}" for reason, number in reasons.most_common(MOST_REASONS))
+    return "; ".join(f"{reason} ({number})" for reason, number in reasons.most_common(MOST_REASONS))
 
 
 def describe(site: ImportedSite) -> str:

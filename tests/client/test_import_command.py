@@ -25,7 +25,7 @@ def test_import_counts_what_is_there_and_what_is_left_out(tmp_path):
     assert done.exit_code == 0, done.output
     assert "2: 1 malignant, 0 benign, 1 normal" in done.output
     assert "known for 1 images, 0 boxes" in done.output
-    assert "1 images: its image is not there" in done.output
+    assert "its image is not there (1)" in done.output
     assert read_manifest(tmp_path, "TUH").patients == ["p1", "p2"]
 
 
