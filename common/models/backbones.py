@@ -6,7 +6,7 @@ are those of the library it comes from, so that its weight files fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torchvision
 from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models.resnet import BasicBlock, ResNet, conv1x1
 
 from common.configuration.naming import nearest
 from common.errors import ConfigurationError
@@ -44,15 +44,16 @@ class Backbone(nn.Module):
 
 
 class ResNetBackbone(Backbone):
-    """The layers of a torchvision ResNet before pooling; the first ``layers`` of its four."""
+    """A torchvision ResNet before pooling: stem and ``layers``, the first at stride 4, each further one halves."""
 
-    def __init__(self, network: ResNet, layers: int = 4) -> None:
+    def __init__(self, conv1: nn.Conv2d, bn1: nn.Module, layers: Sequence[nn.Module], channels: int) -> None:
         super().__init__()
-        self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
-        self._layers = tuple(f"layer{index}" for index in range(1, layers + 1))
-        for name in self._layers:
-            self.add_module(name, network.get_submodule(name))
-        self.channels = network.fc.in_features >> (4 - layers)
+        self.conv1, self.bn1, self.relu = conv1, bn1, nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self._layers = tuple(f"layer{index}" for index in range(1, len(layers) + 1))
+        for name, layer in zip(self._layers, layers, strict=True):
+            self.add_module(name, layer)
+        self.channels = channels
         self.stages = (
             Stage("stem", ("conv1", "bn1"), 4),
             *(Stage(name, (name,), 4 << index) for index, name in enumerate(self._layers)),
@@ -135,13 +136,25 @@ def _grey(convolution: nn.Conv2d) -> nn.Conv2d:
     return grey
 
 
-def _resnet(build: Callable[[], ResNet], layers: int = 4) -> Callable[[], Backbone]:
+def _resnet(build: Callable[[], ResNet]) -> Callable[[], Backbone]:
     def make() -> Backbone:
         network = build()
-        network.conv1 = _grey(network.conv1)
-        return ResNetBackbone(network, layers)
+        layers = (network.layer1, network.layer2, network.layer3, network.layer4)
+        return ResNetBackbone(_grey(network.conv1), network.bn1, layers, network.fc.in_features)
 
     return make
+
+
+def _resnet8() -> Backbone:
+    """Three single blocks of 32, 64 and 128 channels: from scratch on a few hundred exams, quick on a CPU."""
+    narrow = BasicBlock(32, 32)
+    middle = BasicBlock(32, 64, stride=2, downsample=nn.Sequential(conv1x1(32, 64, 2), nn.BatchNorm2d(64)))
+    wide = BasicBlock(64, 128, stride=2, downsample=nn.Sequential(conv1x1(64, 128, 2), nn.BatchNorm2d(128)))
+    for module in (*narrow.modules(), *middle.modules(), *wide.modules()):
+        if isinstance(module, nn.Conv2d):  # as torchvision initialises a whole ResNet
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    stem = _grey(nn.Conv2d(1, 32, 7, stride=2, padding=3, bias=False))
+    return ResNetBackbone(stem, nn.BatchNorm2d(32), [nn.Sequential(block) for block in (narrow, middle, wide)], 128)
 
 
 def _densenet121() -> Backbone:
@@ -211,7 +224,7 @@ def _efficientnet_lite0() -> Backbone:
 
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {
-    "resnet8": _resnet(lambda: ResNet(BasicBlock, [1, 1, 1, 1]), layers=3),
+    "resnet8": _resnet8,
     "resnet10": _resnet(lambda: ResNet(BasicBlock, [1, 1, 1, 1])),
     "resnet18": _resnet(torchvision.models.resnet18),
     "resnet50": _resnet(torchvision.models.resnet50),
