@@ -10,11 +10,12 @@ from pathlib import Path
 from flwr.app import Context
 
 from common import progress
-from common.configuration import TaskConfig
+from common.configuration import PREPROCESSING_VERSION, TaskConfig
+from common.data.cache_folder import prune
 from common.data.dataset import SiteData, prepare_site
 from common.data.manifest import read_manifest
 from common.data.split import assign_splits
-from common.errors import ConfigurationError, EmptySiteError, OneClassSiteError
+from common.errors import ConfigurationError, EmptySiteError, OneClassSiteError, PreprocessingVersionError
 
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -23,12 +24,19 @@ SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 class Site:
     """Where a hospital's things lie.
 
-    ``data`` holds ``manifest.csv``; ``state`` is written by us (cache, reports).
+    ``data`` holds ``manifest.csv``; ``state`` is written by us (cache, reports). ``cache_gb`` bounds the
+    prepared images that are kept.
     """
 
     name: str
     data: Path
     state: Path
+    cache_gb: float = 50.0
+
+    @property
+    def cache(self) -> Path:
+        """Folder of prepared images."""
+        return self.state / "cache"
 
     @property
     def reports(self) -> Path:
@@ -74,12 +82,29 @@ def load_site(site: Site, task: TaskConfig) -> SiteData:
     Raises:
         EmptySiteError: no usable patients.
         OneClassSiteError: no malignant breast, or nothing but malignant ones.
+        StorageError: the prepared images do not fit into the site's cache.
+        PreprocessingVersionError: the task's images are made in another way than this software makes them.
         XaiFederationError: anything else wrong with manifest or images, by name.
     """
+    require_version(task)
     key = (site, json.dumps([asdict(task.imaging), asdict(task.data)]))
     if key not in _prepared:
         _prepared[key] = _prepare(site, task)
     return _prepared[key]
+
+
+def require_version(task: TaskConfig) -> None:
+    """Refuse a task whose images this software would prepare in another way.
+
+    Raises:
+        PreprocessingVersionError: as said.
+    """
+    if task.imaging.version != PREPROCESSING_VERSION:
+        raise PreprocessingVersionError(
+            f"the run prepares images by version {task.imaging.version}, this site by {PREPROCESSING_VERSION}",
+            where="imaging.version",
+            do="install the release that the other sites of the run use; begun runs are finished with their own",
+        )
 
 
 def _prepare(site: Site, task: TaskConfig) -> SiteData:
@@ -95,7 +120,8 @@ def _prepare(site: Site, task: TaskConfig) -> SiteData:
             advance(now - done)
             done = now
 
-        data = prepare_site(manifest, site.state / "cache", task.imaging, task.data, report)
+        data = prepare_site(manifest, site.cache, task.imaging, task.data, report)
+    prune(site.cache, int(site.cache_gb * 1e9), (image for views in data.views for image in views))
     _require_both_classes(site, data)
     return data
 

@@ -89,6 +89,12 @@ class NoBreastFoundError(XaiFederationError):
     exit_code = 18
 
 
+class PreprocessingVersionError(XaiFederationError):
+    """The run's images are prepared in another way than the site's software prepares them."""
+
+    exit_code = 19
+
+
 class WeightsFileError(XaiFederationError):
     """A file of initial weights is missing, damaged or does not fit the model."""
 
@@ -117,3 +123,9 @@ class WireError(XaiFederationError):
     """A message does not follow the wire contract (digest, names, shapes, types)."""
 
     exit_code = 24
+
+
+class PreflightError(XaiFederationError):
+    """A site's data are not fit for training; the report of its check says why."""
+
+    exit_code = 40

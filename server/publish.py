@@ -11,7 +11,6 @@ from typing import Any
 from common import progress
 from common.atomic import write_bytes, write_text
 from common.configuration import RunConfig, task_of, to_yaml
-from common.imaging.preprocessing import PREPROCESSING_VERSION
 from common.packing import Tensors, to_bytes
 from common.protocol import EvaluateTask, EvaluationReport
 from server import checkpoint as checkpoints
@@ -69,6 +68,6 @@ def write_model(path: Path, model: Tensors, config: RunConfig, number: int, shif
         "task": to_yaml(task_of(config)),
         "round": str(number),
         "prior_log_odds": repr(shift),
-        "preprocessing_version": str(PREPROCESSING_VERSION),
+        "preprocessing_version": str(config.imaging.version),
     }
     write_bytes(path, to_bytes(model, metadata))

@@ -2,6 +2,7 @@
 
 from common.configuration.loading import load_run, names, read_run, settings, task_from_yaml, task_of, to_yaml
 from common.configuration.schema import (
+    PREPROCESSING_VERSION,
     AugmentationConfig,
     DataConfig,
     EvaluationConfig,
@@ -16,6 +17,7 @@ from common.configuration.schema import (
 )
 
 __all__ = [
+    "PREPROCESSING_VERSION",
     "AugmentationConfig",
     "DataConfig",
     "EvaluationConfig",

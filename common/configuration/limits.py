@@ -25,6 +25,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
+    "imaging.version": (1, 1_000_000),
     "imaging.height": (32, 8192),
     "imaging.width": (32, 8192),
     "imaging.spacing_mm": (0.02, 5.0),

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+PREPROCESSING_VERSION = 5
+"""Raise it when pictures change: no site takes part in a run whose pictures are made in another way."""
+
 
 @dataclass
 class ImagingConfig:
-    """From a file to the array a network sees."""
+    """From a file to the array a network sees; one for all sites of a run."""
 
+    version: int = PREPROCESSING_VERSION
+    """How this software prepares images: never set it, sites refuse another than their own."""
     height: int = 256
     """Rows of the network's input, pixels."""
     width: int = 192

@@ -5,28 +5,44 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
 
 from common.atomic import write_bytes, write_text
 from common.configuration import ImagingConfig
 from common.errors import UnreadableImageError
-from common.imaging.geometry import Geometry, from_json
-from common.imaging.preprocessing import PREPROCESSING_VERSION, prepare_image
+from common.imaging.facts import ImageFacts
+from common.imaging.geometry import Geometry
+from common.imaging.preprocessing import prepare_image
 
 DIGEST = re.compile(rb"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
+class EntryNote:
+    """What lies beside the pixels of an entry, as JSON."""
+
+    imaging: ImagingConfig
+    geometry: Geometry
+    facts: ImageFacts
+
+
+NOTE = TypeAdapter(EntryNote)
+
+
+@dataclass(frozen=True)
 class CachedImage:
-    """A prepared image on disk and its geometry; small, so that a site may have very many."""
+    """A prepared image on disk, its geometry and facts; small, so that a site may have very many."""
 
     file: Path
     geometry: Geometry
+    facts: ImageFacts
 
     @property
     def pixels(self) -> npt.NDArray[np.float16]:
@@ -37,15 +53,16 @@ class CachedImage:
 class ImageCache:
     """Prepared images of one site under one imaging configuration.
 
-    An entry is named by SHA-256 over the file's bytes, the laterality, the manifest's spacing, the
-    imaging settings and ``PREPROCESSING_VERSION``. A note under ``sources`` keeps the digest of each
-    file seen (by path, size and time of change), so that unchanged files are not read again. All is
-    written atomically: several processes may share a cache, and a damaged entry is made anew.
+    An entry is named by SHA-256 over the file's bytes, the laterality, the manifest's spacing and the
+    imaging settings with their version. The time of change of its JSON file says when it was used
+    last. A note under ``sources`` keeps the digest of each file seen (by path, size and time of
+    change), so that unchanged files are not read again. All is written atomically: several processes
+    may share a cache, and a damaged entry is made anew.
     """
 
     def __init__(self, folder: Path, imaging: ImagingConfig) -> None:
         self._folder, self._imaging = folder, imaging
-        self._settings = json.dumps([PREPROCESSING_VERSION, asdict(imaging)], sort_keys=True)
+        self._settings = json.dumps(asdict(imaging), sort_keys=True)
 
     def get(self, path: Path, laterality: str, spacing_mm: float | None = None) -> CachedImage:
         """Look an image up, or prepare and keep it.
@@ -62,7 +79,8 @@ class ImageCache:
             prepared = prepare_image(path, laterality, self._imaging, spacing_mm)
             array = io.BytesIO()
             np.save(array, prepared.pixels.astype(np.float16))
-            write_text(entry.with_suffix(".json"), prepared.geometry.to_json())
+            note = EntryNote(self._imaging, prepared.geometry, prepared.facts)
+            write_bytes(entry.with_suffix(".json"), NOTE.dump_json(note))
             write_bytes(entry.with_suffix(".npy"), array.getvalue())
             cached = self._load(entry)
         if cached is None:
@@ -88,10 +106,13 @@ class ImageCache:
         return digest
 
     def _load(self, entry: Path) -> CachedImage | None:
+        note_file = entry.with_suffix(".json")
         try:
-            image = CachedImage(entry.with_suffix(".npy"), from_json(entry.with_suffix(".json").read_text()))
+            note = NOTE.validate_json(note_file.read_bytes())
+            image = CachedImage(entry.with_suffix(".npy"), note.geometry, note.facts)
             pixels = image.pixels
-        except (OSError, ValueError, TypeError, KeyError, EOFError):
+            os.utime(note_file)
+        except (OSError, ValueError, TypeError, EOFError, ValidationError):
             return None  # not there yet, or damaged: made anew
         fits = pixels.shape == (self._imaging.height, self._imaging.width) and pixels.dtype == np.float16
         return image if fits else None

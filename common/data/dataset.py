@@ -13,8 +13,8 @@ import torch
 from common.configuration import DataConfig, ImagingConfig
 from common.data.cache import CachedImage, ImageCache
 from common.data.manifest import Breast, Manifest, View
-from common.data.preparation import Job, prepare_all
-from common.errors import BoxOutsideImageError, UnreadableImageError
+from common.data.preparation import Job, Unusable, prepare_all
+from common.errors import BoxOutsideImageError, ManifestError, UnreadableImageError
 
 SHOWN = 10
 EDGE_TOLERANCE = 1.0
@@ -121,8 +121,14 @@ def prepare_site(
     ready: dict[int, CachedImage] = {}
     for number, found in enumerate(prepare_all(ImageCache(cache_folder, imaging), jobs, workers)):
         view = jobs[number].view
-        if isinstance(found, str):
-            skipped.append(SkippedImage(view.file, view.line, found))
+        if isinstance(found, Unusable):
+            if found.error == ManifestError.__name__:
+                raise ManifestError(
+                    found.reason,
+                    where=f"{manifest.folder}: line {view.line}: {view.file.name}",
+                    do="fill the column spacing_mm of the manifest, or set imaging.spacing_mm=null",
+                )
+            skipped.append(SkippedImage(view.file, view.line, found.reason))
         else:
             ready[number] = found
             _refuse_boxes_outside(view, found, manifest)

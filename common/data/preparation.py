@@ -11,7 +11,7 @@ from multiprocessing import get_context
 
 from common.data.cache import CachedImage, ImageCache
 from common.data.manifest import View
-from common.errors import NoBreastFoundError, UnreadableImageError
+from common.errors import ManifestError, NoBreastFoundError, UnreadableImageError
 
 SAMPLE = 16
 """So many images are prepared in this process, to learn how long one takes."""
@@ -28,7 +28,15 @@ class Job:
     laterality: str
 
 
-def prepare_all(cache: ImageCache, jobs: Sequence[Job], workers: int | None = None) -> Iterator[CachedImage | str]:
+@dataclass(frozen=True)
+class Unusable:
+    """Why an image cannot be used: the name of the error, and what it says without naming the file."""
+
+    error: str
+    reason: str
+
+
+def prepare_all(cache: ImageCache, jobs: Sequence[Job], workers: int | None = None) -> Iterator[CachedImage | Unusable]:
     """Prepared images in the order of the jobs; for an unusable image the reason instead.
 
     Args:
@@ -37,7 +45,7 @@ def prepare_all(cache: ImageCache, jobs: Sequence[Job], workers: int | None = No
         workers: processes, at most; as many as there are CPUs by default.
 
     Raises:
-        ManifestError, StorageError: from the cache.
+        StorageError: from the cache.
     """
     began = time.monotonic()
     for job in jobs[:SAMPLE]:
@@ -53,8 +61,8 @@ def prepare_all(cache: ImageCache, jobs: Sequence[Job], workers: int | None = No
         yield from pool.map(_prepare, [cache] * len(rest), rest, chunksize=CHUNK)
 
 
-def _prepare(cache: ImageCache, job: Job) -> CachedImage | str:
+def _prepare(cache: ImageCache, job: Job) -> CachedImage | Unusable:
     try:
         return cache.get(job.view.file, job.laterality, job.view.spacing_mm)
-    except (UnreadableImageError, NoBreastFoundError) as error:
-        return error.what
+    except (UnreadableImageError, NoBreastFoundError, ManifestError) as error:
+        return Unusable(type(error).__name__, error.what)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -59,13 +58,3 @@ class Geometry:
         part = resample(part, y1 - y0, x1 - x0)
         stored[y0:y1, x0:x1] = part[:, ::-1] if self.mirrored else part
         return stored
-
-    def to_json(self) -> str:
-        """One JSON object."""
-        return json.dumps(asdict(self))
-
-
-def from_json(text: str) -> Geometry:
-    """Undo :meth:`Geometry.to_json`."""
-    fields = json.loads(text)
-    return Geometry(**{**fields, "crop": tuple(fields["crop"]), "placed": tuple(fields["placed"])})

@@ -13,14 +13,12 @@ from scipy import ndimage
 from common.configuration import ImagingConfig
 from common.errors import ManifestError, NoBreastFoundError
 from common.imaging.breast import BreastRegion, find_breast
+from common.imaging.facts import ImageFacts, pixel_facts
 from common.imaging.geometry import Geometry
 from common.imaging.harmonise import OUTSIDE, harmonise
 from common.imaging.polarity import is_inverted
 from common.imaging.reading import StoredImage, read_image
 from common.imaging.resampling import resample
-
-PREPROCESSING_VERSION = 5
-"""Part of every cache key and of every published model: raise it when pictures change."""
 
 MARGIN = 0.01
 """Air kept around the breast, share of its longer side."""
@@ -39,6 +37,7 @@ class PreparedImage:
     pixels: Pixels
     geometry: Geometry
     spacing_mm: tuple[float, float] | None
+    facts: ImageFacts
 
 
 def prepare_image(
@@ -58,7 +57,8 @@ def prepare_image(
         ManifestError: a fixed spacing is asked for and that of the image is not known.
     """
     stored = read_image(path)
-    inverted = not stored.polarity_known and is_inverted(stored.pixels)
+    seems_inverted = is_inverted(stored.pixels)
+    inverted = seems_inverted and not stored.polarity_known
     upright = 1.0 - stored.pixels if inverted else stored.pixels
     breast = find_breast(upright, laterality)
     if breast is None:
@@ -70,7 +70,8 @@ def prepare_image(
     spacing = stored.spacing_mm or ((spacing_mm, spacing_mm) if spacing_mm else None)
     geometry = _geometry(stored, breast, imaging, spacing, inverted, path)
     pixels = _place(upright, breast, geometry, imaging.harmonisation)
-    return PreparedImage(pixels, geometry, _input_spacing(geometry, spacing))
+    shown = pixel_facts(stored.pixels, seems_inverted, stored.polarity_known, breast.mask)
+    return PreparedImage(pixels, geometry, _input_spacing(geometry, spacing), ImageFacts(stored.facts, shown))
 
 
 def _geometry(

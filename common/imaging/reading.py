@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from common.errors import UnreadableImageError
 from common.imaging.decoding import decode
+from common.imaging.facts import FileFacts, dicom_facts
 from common.imaging.polarity import is_inverted
 
 Pixels = npt.NDArray[np.float32]
@@ -54,6 +56,7 @@ class StoredImage:
     pixels: Pixels
     polarity_known: bool
     spacing_mm: tuple[float, float] | None
+    facts: FileFacts
 
 
 def read_image(path: Path) -> StoredImage:
@@ -87,14 +90,17 @@ def _unreadable(path: Path, reason: str) -> UnreadableImageError:
 def _read_picture(path: Path) -> StoredImage:
     with Image.open(path) as picture:
         picture.load()
+        kind = str(picture.format)
         if picture.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
             values = np.asarray(picture, dtype=np.float32)
         else:
             values = np.asarray(picture.convert("L"), dtype=np.float32)
-            return StoredImage(values / 255.0, False, None)
+            return StoredImage(values / 255.0, False, None, FileFacts(kind, 8))
     if not np.isfinite(values).all():
         raise ValueError("it holds values that are not numbers")
-    return StoredImage(np.clip(values / _full_scale(float(values.max())), 0.0, 1.0), False, None)
+    scale = _full_scale(float(values.max()))
+    facts = FileFacts(kind, round(math.log2(scale + 1.0)))
+    return StoredImage(np.clip(values / scale, 0.0, 1.0), False, None, facts)
 
 
 def _full_scale(maximum: float) -> float:
@@ -113,14 +119,14 @@ def _read_dicom(path: Path) -> StoredImage:
     spacing = _spacing(header)
     if stored.ndim == 3:
         grey = stored.astype(np.float32).mean(axis=2) / (2.0 ** int(header.BitsStored) - 1.0)
-        return StoredImage(np.clip(grey, 0.0, 1.0), False, spacing)
+        return StoredImage(np.clip(grey, 0.0, 1.0), False, spacing, dicom_facts(header, spacing))
     if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING":
         pixels, trusted = _attenuation(header, stored), True
     else:
         pixels, trusted = _presented(header, stored)
     if header.get("PixelPaddingValue") is not None:
         pixels[_padding(header, stored)] = 0.0
-    return StoredImage(pixels, trusted, spacing)
+    return StoredImage(pixels, trusted, spacing, dicom_facts(header, spacing))
 
 
 def _presented(header: FileDataset, stored: npt.NDArray[np.integer]) -> tuple[Pixels, bool]:

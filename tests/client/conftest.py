@@ -6,6 +6,7 @@ import pytest
 from common.data.cache import CachedImage
 from common.data.dataset import SiteData
 from common.data.manifest import Breast, View
+from common.imaging.facts import FileFacts, ImageFacts, PixelFacts
 from common.imaging.geometry import Geometry
 
 ROWS, COLUMNS = 32, 24
@@ -24,5 +25,6 @@ def bright_cancers(tmp_path) -> SiteData:
         view = View(file, "CC", number + 2, None)
         breasts.append(Breast(f"p{number}", "1", "L", "malignant" if malignant else "normal", "train", (view,)))
         geometry = Geometry(ROWS, 16, (0, 0, 16, ROWS), False, False, ROWS, COLUMNS, (ROWS, 16), 0)
-        views.append((CachedImage(file, geometry),))
+        facts = ImageFacts(FileFacts("PNG", 8), PixelFacts(f"{number:064x}", False, False, 0.5))
+        views.append((CachedImage(file, geometry, facts),))
     return SiteData("TUH", tuple(breasts), tuple(views))

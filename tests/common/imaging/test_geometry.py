@@ -6,7 +6,7 @@ import pytest
 from common.configuration import ImagingConfig
 from common.imaging.box import Box
 from common.imaging.breast import find_breast
-from common.imaging.geometry import Geometry, from_json
+from common.imaging.geometry import Geometry
 from common.imaging.polarity import is_inverted
 from common.imaging.preprocessing import prepare_image
 from tests.common.imaging.mammograms import drawn_breast, write_dicom, write_png
@@ -64,10 +64,6 @@ def test_air_of_the_frame_has_no_place_in_the_stored_image():
     values = np.ones((100, 40), dtype=np.float32)
     values[10:90] = 0.0
     assert (SQUARE.map_to_stored(values) == 0).all()
-
-
-def test_json_gives_the_geometry_back():
-    assert from_json(SQUARE.to_json()) == SQUARE
 
 
 @pytest.mark.parametrize("spacing", [0.25, 0.5, 1.0])

@@ -6,7 +6,6 @@ import pytest
 from common.configuration import ImagingConfig
 from common.errors import ManifestError, NoBreastFoundError
 from common.imaging.box import Box
-from common.imaging.geometry import from_json
 from common.imaging.harmonise import OUTSIDE, harmonise
 from common.imaging.preprocessing import prepare_image
 from common.imaging.resampling import resample, shrink
@@ -86,11 +85,6 @@ def test_maps_go_back_to_the_stored_pixels(tmp_path, mirrored):
     assert back.shape == pixels.shape
     found, truth = back > 0.5, pixels > 0.95
     assert (found & truth).sum() / (found | truth).sum() > 0.75
-
-
-def test_geometry_survives_json(tmp_path):
-    geometry = prepare_image(write_png(tmp_path / "a.png", drawn_breast()), "L", PLAIN).geometry
-    assert from_json(geometry.to_json()) == geometry
 
 
 @pytest.mark.parametrize("spacing", [0.5, 1.0])
