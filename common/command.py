@@ -13,14 +13,14 @@ from common.terminal import reporter
 STOPPED = 130
 
 
-def guarded(work: Callable[[], str], when_stopped: str) -> None:
-    """Run a command's work and print the line it returns.
+def guarded(work: Callable[[], str], when_stopped: str, progress_aside: bool = False) -> None:
+    """Run a command's work and print the text it returns.
 
     A named error prints what was wrong and what to do, and sets its exit code; Ctrl-C prints
-    ``when_stopped`` and ends with 130.
+    ``when_stopped`` and ends with 130. ``progress_aside`` shows progress on standard error.
     """
     try:
-        with reporter() as shown, shown_by(shown):
+        with reporter(progress_aside) as shown, shown_by(shown):
             ending = work()
     except XaiFederationError as error:
         typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)

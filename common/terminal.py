@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -60,6 +62,9 @@ class TerminalReporter:
 class PlainReporter:
     """Lines only; long counted work says now and then how far it is."""
 
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
     def __enter__(self) -> PlainReporter:
         return self
 
@@ -68,7 +73,7 @@ class PlainReporter:
 
     def say(self, line: str) -> None:
         """Print the line."""
-        print(line, flush=True)
+        print(line, file=self._stream, flush=True)
 
     def start(self, description: str, total: int) -> Callable[[int], None]:
         """Begin counting; prints at most every 20 seconds."""
@@ -95,7 +100,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def reporter() -> TerminalReporter | PlainReporter:
-    """Bars on a terminal, plain lines otherwise."""
-    console = Console()
-    return TerminalReporter(console) if console.is_terminal else PlainReporter()
+def reporter(aside: bool = False) -> TerminalReporter | PlainReporter:
+    """Bars on a terminal, plain lines otherwise; ``aside`` on standard error, so that output is the result alone."""
+    console = Console(stderr=aside)
+    return TerminalReporter(console) if console.is_terminal else PlainReporter(sys.stderr if aside else sys.stdout)

@@ -172,6 +172,24 @@ def load_run(scenario: str, overrides: list[str] | None = None) -> RunConfig:
     return _merge(layers, RunConfig)
 
 
+def load_task(settings_of: str | None, overrides: list[str] | None = None) -> TaskConfig:
+    """What a site needs to know of a run: from a scenario, a run's ``config.yaml``, or the defaults.
+
+    Args:
+        settings_of: shipped scenario, YAML file, or ``None`` for the defaults.
+        overrides: ``key=value``.
+
+    Raises:
+        ConfigurationError: as :func:`load_run`.
+    """
+    if settings_of is None:
+        return _merge([("command line", dotlist(overrides or []))], TaskConfig)
+    if settings_of.endswith((".yaml", ".yml")) and isinstance(_read_yaml(Path(settings_of)).get("method"), DictConfig):
+        resolved = [(settings_of, _read_yaml(Path(settings_of))), ("command line", dotlist(overrides or []))]
+        return task_of(_merge(resolved, RunConfig))
+    return task_of(load_run(settings_of, overrides))
+
+
 def read_run(path: Path) -> RunConfig:
     """Read the resolved ``config.yaml`` of a run folder.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.configuration.naming import nearest
@@ -17,8 +17,12 @@ from common.errors import (
     MissingColumnError,
     PatientInTwoSplitsError,
     UnknownLabelError,
+    XaiFederationError,
 )
 from common.imaging.box import Box
+
+Conflict = tuple[XaiFederationError, set[int]]
+"""What is wrong between rows, and the lines of the rows it concerns."""
 
 MANIFEST = "manifest.csv"
 REQUIRED = ("patient_id", "exam_id", "laterality", "view", "file", "label", "boxes", "split")
@@ -97,6 +101,26 @@ def read_manifest(source: Path, site: str) -> Manifest:
         BoxOutsideImageError: a box is empty, inverted or has negative corners (the far side is
             checked when the image is read).
     """
+    manifest, problems = examine_manifest(source, site)
+    if problems:
+        first, others = problems[0], len(problems) - 1
+        more = f"; {others} more problem{'s' if others > 1 else ''}: xai-client check lists all" if others else ""
+        raise type(first)(first.what, where=first.where, do=first.do + more)
+    return manifest
+
+
+def examine_manifest(source: Path, site: str) -> tuple[Manifest, list[XaiFederationError]]:
+    """Read what of a manifest is right, and tell everything that is wrong with the rest.
+
+    Args:
+        source, site: as for :func:`read_manifest`.
+
+    Returns:
+        The breasts whose rows are right, maybe none, and a named error for every problem.
+
+    Raises:
+        ManifestError, MissingColumnError, EmptySiteError: no rows can be read at all.
+    """
     path = source / MANIFEST if source.is_dir() else source
     rows = _read_rows(path)
     if not rows:
@@ -105,13 +129,24 @@ def read_manifest(source: Path, site: str) -> Manifest:
             where=str(path),
             do="add images, or leave the site out with sites=[...]",
         )
-    images = [_breast(row, path, line) for line, row in rows]
-    _refuse_image_twice(images, path)
-    _refuse_patient_in_two_splits(images, path)
-    grouped: dict[str, list[Breast]] = {}
-    for image in images:
-        grouped.setdefault(image.key, []).append(image)
-    return Manifest(site, path.parent, tuple(_joined(parts, path) for parts in grouped.values()))
+    images: list[Breast] = []
+    problems: list[XaiFederationError] = []
+    for line, row in rows:
+        try:
+            images.append(_breast(row, path, line))
+        except XaiFederationError as error:
+            problems.append(error)
+    for conflicts in (_images_twice, _patients_in_two_splits, _breasts_with_two_labels):
+        wrong: set[int] = set()
+        for problem, lines in conflicts(images, path):
+            problems.append(problem)
+            wrong |= lines
+        images = [image for image in images if image.views[0].line not in wrong]
+    breasts = (
+        replace(parts[0], views=tuple(view for part in parts for view in part.views))
+        for _, parts in _grouped(images, lambda image: image.key)
+    )
+    return Manifest(site, path.parent, tuple(breasts)), problems
 
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -238,51 +273,49 @@ def _boxes(text: str, where: str) -> tuple[Box, ...] | None:
     return boxes
 
 
-def _joined(parts: list[Breast], path: Path) -> Breast:
-    """One breast from the rows of its views."""
-    first = parts[0]
-    for other in parts[1:]:
-        if other.label != first.label:
-            raise ManifestError(
-                f"breast {first.laterality} of patient {first.patient_id} is both {first.label} and {other.label}",
-                where=f"{path}:{first.views[0].line} and {other.views[0].line}",
-                do="the label is per breast: give all its views the same",
-            )
-    views = tuple(view for part in parts for view in part.views)
-    return Breast(
-        first.patient_id,
-        first.exam_id,
-        first.laterality,
-        first.label,
-        first.split,
-        views,
-        first.density,
-        first.device,
-    )
-
-
-def _refuse_image_twice(breasts: Sequence[Breast], path: Path) -> None:
+def _images_twice(breasts: Sequence[Breast], path: Path) -> Iterator[Conflict]:
     """One file for two rows would put the same picture on both sides of a split, or under two labels."""
     lines: dict[Path, int] = {}
     for breast in breasts:
         view = breast.views[0]
         earlier = lines.setdefault(view.file, view.line)
         if earlier != view.line:
-            raise ManifestError(
+            error = ManifestError(
                 f"the image {view.file.name} is listed twice",
                 where=f"{path}:{earlier} and {view.line}",
                 do="remove or correct one of the rows",
             )
+            yield error, {view.line}
 
 
-def _refuse_patient_in_two_splits(breasts: Sequence[Breast], path: Path) -> None:
-    seen: dict[str, Breast] = {}
-    for breast in breasts:
-        earlier = seen.setdefault(breast.patient_id, breast)
-        if earlier.split != breast.split:
-            names = [earlier.split or "(empty)", breast.split or "(empty)"]
-            raise PatientInTwoSplitsError(
-                f"patient {breast.patient_id} is in two splits: {names[0]} and {names[1]}",
-                where=f"{path}:{earlier.views[0].line} and {breast.views[0].line}",
+def _patients_in_two_splits(breasts: Sequence[Breast], path: Path) -> Iterator[Conflict]:
+    for patient, parts in _grouped(breasts, lambda breast: breast.patient_id):
+        other = next((part for part in parts if part.split != parts[0].split), None)
+        if other:
+            names = [parts[0].split or "(empty)", other.split or "(empty)"]
+            error = PatientInTwoSplitsError(
+                f"patient {patient} is in two splits: {names[0]} and {names[1]}",
+                where=f"{path}:{parts[0].views[0].line} and {other.views[0].line}",
                 do="put all images of a patient into one split, or leave the column empty",
             )
+            yield error, {part.views[0].line for part in parts}
+
+
+def _breasts_with_two_labels(breasts: Sequence[Breast], path: Path) -> Iterator[Conflict]:
+    for _, parts in _grouped(breasts, lambda breast: breast.key):
+        first = parts[0]
+        other = next((part for part in parts if part.label != first.label), None)
+        if other:
+            error = ManifestError(
+                f"breast {first.laterality} of patient {first.patient_id} is both {first.label} and {other.label}",
+                where=f"{path}:{first.views[0].line} and {other.views[0].line}",
+                do="the label is per breast: give all its views the same",
+            )
+            yield error, {part.views[0].line for part in parts}
+
+
+def _grouped(breasts: Sequence[Breast], key: Callable[[Breast], str]) -> Iterable[tuple[str, list[Breast]]]:
+    groups: dict[str, list[Breast]] = {}
+    for breast in breasts:
+        groups.setdefault(key(breast), []).append(breast)
+    return groups.items()

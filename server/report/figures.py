@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from common.page.drawing import INK, LINE, MUTED, PAPER, SiteStyle, draw, no_frame
 from common.protocol import Estimate, EvaluationReport
 from server.history import RoundRecord
-from server.report.drawing import INK, LINE, MUTED, PAPER, SiteStyle, draw, no_frame
 from server.report.findings import aucs, compare, label
 from server.report.numbers import MINUS, defined, mean, number
 from server.report.run_folder import Run

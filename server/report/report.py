@@ -12,9 +12,10 @@ from markupsafe import Markup
 
 from common.atomic import write_text
 from common.configuration import to_yaml
+from common.page.drawing import SiteStyle, site_styles
+from common.page.style import style_sheet
 from common.protocol import Estimate, EvaluationReport, ExplanationScore
 from server.report import figures, numbers
-from server.report.drawing import SiteStyle, site_styles
 from server.report.findings import (
     CONTROLS,
     EXPLAINER_NAMES,
@@ -104,7 +105,7 @@ def render(run: Run) -> str:
         run=run,
         config=run.config,
         # A style element is raw text: nothing in it is escaped, and our own file is all it holds.
-        css=Markup((files / "report.css").read_text(encoding="utf-8")),
+        css=Markup(style_sheet()),
         headline=headline(run),
         method=method_name(run),
         phantom=is_phantom(run),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client.explanation.gallery import BOX_COLOUR, draw_gallery_picture
+from client.explanation.gallery import draw_gallery_picture
+from client.pictures import BOX_COLOUR
 from common.imaging.box import Box
 
 BOX = Box(20, 30, 40, 60)

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from common.page.drawing import site_styles
 from common.protocol import Estimate
-from server.report.drawing import site_styles
 from server.report.numbers import bytes_text, count, duration, interval, number, share, signed
 
 
