@@ -182,8 +182,9 @@ def _headers(examined: Examination) -> Checks:
     yield finding("inverted", where(lambda item: "inverted" if item.image.geometry.inverted else None))
     yield finding("breast-implausible", where(_implausible_breast))
     yield finding("spacing-implausible", where(_implausible_spacing))
-    yield finding("spacing-unknown", where(lambda item: None if spacing_of(item) else "no spacing"))
-    processing = where(lambda item: _processing(item))
+    unknown = where(lambda item: None if spacing_of(item) else "no spacing")
+    yield finding("spacing-unknown", [replace(one, view=None) for one in unknown])  # a picture would not show it
+    processing = where(_processing)
     total = sum(1 for item in examined.usable if item.image.facts.said.format == "DICOM")
     yield finding("mixed-intents", processing if len(processing) < total else [])
 

@@ -42,9 +42,14 @@ class Finding:
         return len(self.affected)
 
     @property
+    def spoken(self) -> bool:
+        """Whether its details are counts and sizes, so that they may stand on a terminal and in JSON."""
+        return self.code in SPOKEN
+
+    @property
     def headline(self) -> str:
         """What and how many; names no file and no patient."""
-        if self.code in SPOKEN:
+        if self.spoken:
             return f"{self.what}: " + "; ".join(one.detail for one in self.affected)
         return f"{self.what}: {self.count}"
 
@@ -60,7 +65,6 @@ class Kind:
 
 
 SPOKEN = frozenset({"too-few-patients", "one-class", "one-class-split", "few-malignant", "enriched", "disk", "memory"})
-"""Findings whose details are counts and sizes, so that they may stand on a terminal and in JSON."""
 
 E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
