@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from common.configuration import RunConfig, names
 from common.configuration.limits import CHOICES, RANGES
 from common.configuration.loading import valid_keys
+from client.preflight.finding import KINDS
 from common.data.sources import SOURCES
 from common.models.backbones import BACKBONES
 from common.protocol import AnyMessage
@@ -110,3 +111,9 @@ def test_every_shipped_row_and_scenario_is_explained():
 def test_the_page_of_data_gives_every_sources_folder_and_rule(name):
     source = SOURCES[name]
     assert f"| `{name}` | {source.layout} | {source.labels} |" in (ROOT / "docs/data.md").read_text()
+
+
+def test_the_page_for_hospitals_names_every_finding_of_preflight_with_its_severity():
+    rows = re.findall(r"^\| ((?:`[a-z-]+`,? ?)+)\| (error|warning|note)", (ROOT / "docs/hospital.md").read_text(), re.M)
+    named = {code: severity for codes, severity in rows for code in re.findall(r"`([a-z-]+)`", codes)}
+    assert named == {code: kind.severity.value for code, kind in KINDS.items()}
