@@ -8,10 +8,10 @@ from typing import get_args
 import pytest
 from omegaconf import OmegaConf
 
+from client.preflight.finding import KINDS
 from common.configuration import RunConfig, names
 from common.configuration.limits import CHOICES, RANGES
 from common.configuration.loading import valid_keys
-from client.preflight.finding import KINDS
 from common.data.sources import SOURCES
 from common.models.backbones import BACKBONES
 from common.protocol import AnyMessage
