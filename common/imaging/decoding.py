@@ -60,11 +60,31 @@ def decode(header: FileDataset) -> npt.NDArray[np.integer]:
         raise ValueError(f"its compression is not supported: {syntax.name}")
     if syntax in uid.JPEG2000TransferSyntaxes:
         _refuse_endless_boxes(get_frame(header.PixelData, 0, number_of_frames=1))
-    decoder = DECODERS.get(syntax, "")
-    values = _decode_apart(str(header.filename)) if decoder == "gdcm" else pixel_array(header, decoding_plugin=decoder)
+    values = _decoded(header, DECODERS.get(syntax, ""))
     if values.shape[:2] != (rows, columns):
         raise ValueError(f"{rows} x {columns} pixels are announced, {values.shape[0]} x {values.shape[1]} are there")
     return values
+
+
+def _decoded(header: FileDataset, decoder: str) -> npt.NDArray[np.integer]:
+    """Stored values from the bits where the header says that they are.
+
+    pydicom expects them in the lowest bits; a header may say that they lie higher (PS3.5 8.1.1, High
+    Bit: retired, but archives are old).
+    """
+    stored = int(header.BitsStored)
+    unused = int(header.get("HighBit", stored - 1)) + 1 - stored
+    if decoder == "gdcm" and not unused:
+        return _decode_apart(str(header.filename))
+    if not unused:
+        return pixel_array(header, decoding_plugin=decoder)
+    if unused < 0 or stored + unused > header.BitsAllocated or decoder not in ("", "pydicom"):
+        raise ValueError(f"High Bit {header.HighBit} and Bits Stored {stored} do not go together")
+    header.BitsStored = stored + unused
+    try:
+        return np.asarray(np.right_shift(pixel_array(header, decoding_plugin=decoder), unused))
+    finally:
+        header.BitsStored = stored
 
 
 class _Helper:

@@ -19,7 +19,7 @@ from common.imaging.polarity import is_inverted
 from common.imaging.reading import StoredImage, read_image
 from common.imaging.resampling import resample
 
-PREPROCESSING_VERSION = 5
+PREPROCESSING_VERSION = 6
 """Part of every cache key and of every published model: raise it when pictures change."""
 
 MARGIN = 0.01
