@@ -12,8 +12,11 @@ from pydicom.dataset import FileDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
 
-MOST_PIXELS = 100_000_000
-"""Far above any mammogram (a 4K scan of film has 30 million), far below what fills a machine's memory."""
+from common.imaging.codestream import announced_shape
+from common.imaging.dicom_file import refuse_frames
+
+MOST_PIXELS = 50_000_000
+"""Above any mammogram (film of 24 x 30 cm scanned at 50 micrometres has 29 million), far below a machine's memory."""
 
 DECODERS = {
     uid.JPEGBaseline8Bit: "pillow",
@@ -43,9 +46,7 @@ def decode(header: FileDataset) -> npt.NDArray[np.integer]:
         ValueError: several frames, more pixels or bits than any mammogram has, an unknown compression.
         Exception: whatever a decoder raises for damaged data.
     """
-    frames = int(header.get("NumberOfFrames") or 1)
-    if frames > 1:
-        raise ValueError(f"{frames} frames: multi-frame objects (tomosynthesis) are not supported yet")
+    refuse_frames(header)
     if "PixelData" not in header:
         raise ValueError("it holds no pixels (a report, an index or another object)")
     rows, columns, bits = int(header.Rows), int(header.Columns), int(header.BitsAllocated)
@@ -58,8 +59,8 @@ def decode(header: FileDataset) -> npt.NDArray[np.integer]:
         raise ValueError("its head does not tell how the pixels are stored (no Transfer Syntax UID)")
     if syntax.is_compressed and not syntax.is_deflated and syntax not in DECODERS:
         raise ValueError(f"its compression is not supported: {syntax.name}")
-    if syntax in uid.JPEG2000TransferSyntaxes:
-        _refuse_endless_boxes(get_frame(header.PixelData, 0, number_of_frames=1))
+    if syntax in DECODERS and syntax != uid.RLELossless:
+        _refuse_other_size(get_frame(header.PixelData, 0, number_of_frames=1), header)
     values = _decoded(header, DECODERS.get(syntax, ""))
     if values.shape[:2] != (rows, columns):
         raise ValueError(f"{rows} x {columns} pixels are announced, {values.shape[0]} x {values.shape[1]} are there")
@@ -129,6 +130,20 @@ def _decode_apart(path: str) -> npt.NDArray[np.integer]:
     except (EOFError, OSError) as error:
         _helper = None
         raise ValueError("its decoder broke down: the pixel data are damaged") from error
+
+
+def _refuse_other_size(frame: bytes, header: FileDataset) -> None:
+    """A frame must announce the size that its header announces, or its decoder takes memory for another."""
+    syntax = header.file_meta.TransferSyntaxUID
+    _refuse_endless_boxes(frame)
+    announced = announced_shape(frame, syntax)
+    expected = (int(header.Rows), int(header.Columns), int(header.SamplesPerPixel))
+    if announced != expected:
+        rows, columns, samples = announced
+        raise ValueError(
+            f"{expected[0]} x {expected[1]} pixels of {expected[2]} are announced, "
+            f"{rows} x {columns} of {samples} are compressed"
+        )
 
 
 def _refuse_endless_boxes(frame: bytes) -> None:

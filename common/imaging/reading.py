@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from PIL import Image, UnidentifiedImageError
 from pydicom.dataset import FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from common.errors import UnreadableImageError
-from common.imaging.decoding import decode
+from common.imaging.decoding import MOST_PIXELS, decode
+from common.imaging.dicom_file import is_dicom, read_whole
 from common.imaging.grey_values import grey_values
 
 Pixels = npt.NDArray[np.float32]
@@ -26,6 +26,7 @@ DECODING_ERRORS = (
     AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
     RuntimeError,
     SyntaxError,
     TypeError,
@@ -60,9 +61,7 @@ def read_image(path: Path) -> StoredImage:
         UnreadableImageError: missing, damaged, of no known kind, or a multi-frame object.
     """
     try:
-        with path.open("rb") as stream:
-            head = stream.read(132)
-        if head[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
+        if is_dicom(path):
             return _read_dicom(path)
         return _read_picture(path)
     except (OSError, UnidentifiedImageError, InvalidDicomError) as error:
@@ -83,6 +82,8 @@ def _unreadable(path: Path, reason: str) -> UnreadableImageError:
 
 def _read_picture(path: Path) -> StoredImage:
     with Image.open(path) as picture:
+        if picture.width * picture.height > MOST_PIXELS:
+            raise ValueError(f"{picture.height} x {picture.width} pixels are more than any mammogram has")
         picture.load()
         if picture.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
             values = np.asarray(picture, dtype=np.float32)
@@ -102,7 +103,7 @@ def _full_scale(maximum: float) -> float:
 
 
 def _read_dicom(path: Path) -> StoredImage:
-    header = pydicom.dcmread(path, force=True)
+    header = read_whole(path)
     stored = decode(header)
     pixels, polarity_known = grey_values(header, stored)
     return StoredImage(pixels, polarity_known, _spacing(header))
