@@ -12,6 +12,8 @@ from common.configuration import RunConfig, names
 from common.configuration.limits import CHOICES, RANGES
 from common.configuration.loading import valid_keys
 from common.data.sources import SOURCES
+from common.data.sources.labels import Unlabelled
+from common.imaging.eligibility import Exclusion
 from common.models.backbones import BACKBONES
 from common.protocol import AnyMessage
 from server.history import RoundRecord
@@ -110,3 +112,8 @@ def test_every_shipped_row_and_scenario_is_explained():
 def test_the_page_of_data_gives_every_sources_folder_and_rule(name):
     source = SOURCES[name]
     assert f"| `{name}` | {source.layout} | {source.labels} |" in (ROOT / "docs/data.md").read_text()
+
+
+@pytest.mark.parametrize("reason", [*Exclusion, *Unlabelled])
+def test_the_page_of_data_explains_every_reason_for_leaving_a_file_out(reason):
+    assert f"\n| {reason} | " in (ROOT / "docs/data.md").read_text()

@@ -28,7 +28,8 @@ class Exclusion(StrEnum):
     LOCALISER = "a localiser or scout"
     OTHER_MODALITY = "of another modality than mammography"
     BIOPSY = "taken during a biopsy (stereotactic)"
-    CONTRAST = "subtracted or high-energy image: shows the contrast agent, not the breast"
+    SUBTRACTED = "subtracted image: shows the contrast agent, not the breast"
+    HIGH_ENERGY = "a high-energy image of contrast-enhanced mammography"
     QUALITY_CONTROL = "a quality-control image"
     SPECIMEN = "a specimen"
     SCREENSHOT = "a secondary capture that does not tell side and view"
@@ -118,7 +119,7 @@ def remarks(header: Dataset) -> tuple[Remark, ...]:
 
 def _object(header: Dataset) -> Exclusion | None:
     """By the kind of object."""
-    kind = str(header.get("SOPClassUID") or "")
+    kind = _kind(header)
     if kind == uid.MediaStorageDirectoryStorage:
         return Exclusion.DIRECTORY
     if kind.startswith(REPORTS):
@@ -127,16 +128,17 @@ def _object(header: Dataset) -> Exclusion | None:
         return Exclusion.PRESENTATION_STATE
     if kind in TOMOSYNTHESIS or int(header.get("NumberOfFrames") or 1) > 1:
         return Exclusion.SEVERAL_FRAMES
+    an_image = kind in IMAGES or kind.startswith(SECONDARY_CAPTURES)
     if "Rows" not in header or "Columns" not in header:
-        return Exclusion.OTHER_OBJECT
+        return Exclusion.DAMAGED if an_image or len(header) == 0 else Exclusion.OTHER_OBJECT
     types = _image_types(header)
     if types & {"LOCALIZER", "SCOUT"}:
         return Exclusion.LOCALISER
     if header.get("Modality") != MAMMOGRAPHY and not (header.get("Modality") in PROJECTIONS and _of_breast(header)):
         return Exclusion.OTHER_MODALITY
-    if kind and kind not in IMAGES and not kind.startswith(SECONDARY_CAPTURES):
+    if kind and not an_image:
         return Exclusion.OTHER_OBJECT
-    if _secondary(header) and not (laterality_of(header) and view_of(header)):
+    if kind.startswith(SECONDARY_CAPTURES) and not (laterality_of(header) and view_of(header)):
         return Exclusion.SCREENSHOT
     return None
 
@@ -150,8 +152,10 @@ def _content(header: Dataset) -> Exclusion | None:
         return Exclusion.PROJECTION
     if "GENERATED_2D" in types:
         return Exclusion.COMPUTED
-    if types & {"SUBTRACTION", "HIGH_ENERGY"}:
-        return Exclusion.CONTRAST
+    if "SUBTRACTION" in types:
+        return Exclusion.SUBTRACTED
+    if "HIGH_ENERGY" in types:
+        return Exclusion.HIGH_ENERGY
     if _says(header, "QualityControlImage", "YES"):
         return Exclusion.QUALITY_CONTROL
     if header.get("SpecimenDescriptionSequence") or view_of(header) == "SPECIMEN":
@@ -192,8 +196,10 @@ def _of_breast(header: Dataset) -> bool:
     return named or bool(codes & set(BREAST))
 
 
-def _secondary(header: Dataset) -> bool:
-    return str(header.get("SOPClassUID") or "").startswith(SECONDARY_CAPTURES)
+def _kind(header: Dataset) -> str:
+    """SOP class; that of an index of files is told before the header only."""
+    meta = getattr(header, "file_meta", None) or Dataset()
+    return str(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
 
 
 def _says(header: Dataset, name: str, word: str) -> bool:

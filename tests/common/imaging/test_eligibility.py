@@ -59,14 +59,16 @@ CASES = [
     ({"SOPClassUID": uid.GrayscaleSoftcopyPresentationStateStorage}, Exclusion.PRESENTATION_STATE),
     ({"SOPClassUID": uid.RawDataStorage, "Rows": None}, Exclusion.OTHER_OBJECT),
     ({"SOPClassUID": uid.EncapsulatedPDFStorage, "Rows": None, "Columns": None}, Exclusion.OTHER_OBJECT),
+    ({"Rows": None}, Exclusion.DAMAGED),
+    ({"SOPClassUID": uid.SecondaryCaptureImageStorage, "Columns": None}, Exclusion.DAMAGED),
     ({"SOPClassUID": uid.XRayAngiographicImageStorage}, Exclusion.OTHER_OBJECT),
     ({"SOPClassUID": uid.BreastTomosynthesisImageStorage}, Exclusion.SEVERAL_FRAMES),
     ({"SOPClassUID": uid.BreastProjectionXRayImageStorageForProcessing}, Exclusion.SEVERAL_FRAMES),
     ({"NumberOfFrames": 60}, Exclusion.SEVERAL_FRAMES),
     (image_type("TOMO_PROJ", "LEFT"), Exclusion.PROJECTION),
     (image_type("TOMOSYNTHESIS", "GENERATED_2D"), Exclusion.COMPUTED),
-    (image_type("", "SUBTRACTION"), Exclusion.CONTRAST),
-    (image_type("", "", "HIGH_ENERGY"), Exclusion.CONTRAST),
+    (image_type("", "SUBTRACTION"), Exclusion.SUBTRACTED),
+    (image_type("", "", "HIGH_ENERGY"), Exclusion.HIGH_ENERGY),
     (image_type("", "", "LOW_ENERGY"), None),
     (image_type("LOCALIZER"), Exclusion.LOCALISER),
     ({"SOPClassUID": uid.CTImageStorage, "Modality": "CT", **image_type("LOCALIZER")}, Exclusion.LOCALISER),
@@ -134,6 +136,14 @@ def test_no_other_attribute_is_looked_at_than_those_that_are_read(tags, expected
         if element.keyword not in TAGS:
             del header[element.tag]
     assert exclusion(header) == expected
+
+
+def test_a_header_that_holds_nothing_is_damaged_but_an_index_tells_its_kind_before_it():
+    header = Dataset()
+    assert exclusion(header) == Exclusion.DAMAGED
+    header.file_meta = Dataset()
+    header.file_meta.MediaStorageSOPClassUID = uid.MediaStorageDirectoryStorage
+    assert exclusion(header) == Exclusion.DIRECTORY
 
 
 def test_remarks():
