@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 import numpy as np
 import numpy.typing as npt
+import pydicom
 from pydicom import uid
 from pydicom.dataset import FileDataset
 from pydicom.encaps import get_frame
@@ -107,15 +109,31 @@ class _Helper:
 
 
 def _serve(pipe: Connection) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # GDCM speaks of every attempt; what it raises goes through the pipe
     while True:
         try:
             path = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send(pixel_array(path, decoding_plugin="gdcm", force=True))
+            pipe.send(_decode_by_gdcm(path))
         except Exception as error:  # named by whoever asked
             pipe.send(ValueError(str(error)))
+
+
+def _decode_by_gdcm(path: str) -> npt.NDArray[np.integer]:
+    """Stored values; JPEG of 12 bits by GDCM itself, for which pydicom 3.0 refuses to ask it."""
+    header = pydicom.dcmread(path, force=True)
+    if header.file_meta.TransferSyntaxUID != uid.JPEGExtended12Bit or header.BitsAllocated == 8:
+        return pixel_array(header, decoding_plugin="gdcm")
+    import gdcm  # only here: it need not be loaded where nothing needs it
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(path)
+    if not reader.Read():
+        raise ValueError("the JPEG data are damaged")
+    values = np.frombuffer(reader.GetImage().GetBuffer().encode("utf-8", "surrogateescape"), dtype=np.uint16)
+    return values.reshape(header.Rows, header.Columns)
 
 
 _helper: _Helper | None = None
