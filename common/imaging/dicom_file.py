@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,10 @@ LARGEST_FILE = 256 << 20
 """Bytes: an uncompressed mammogram of the most pixels that are decoded, in 16 bits, twice over."""
 HEAD = 1 << 16
 CHUNK = 1 << 20
+
+# What pydicom has to say of odd headers is said here by name, or does not matter.
+logging.getLogger("pydicom").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 
 def is_dicom(path: Path) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ DECODING_ERRORS = (
 )
 """What pydicom, Pillow and their decoders raise for damaged or unsupported pixel data."""
 
-logging.getLogger("pydicom").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own limit is lower
 
 
 @dataclass(frozen=True)
