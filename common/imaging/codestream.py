@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydicom import uid
 
+JPEG_2000 = (*uid.JPEG2000TransferSyntaxes, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
 NO_SIZE = (0xC4, 0xC8, 0xCC)
 """Markers among those of JPEG frames that announce something else (Huffman tables, arithmetic coding)."""
 JPEG_LS_FRAME = 0xF7
@@ -20,13 +21,10 @@ def announced_shape(frame: bytes, syntax: uid.UID) -> tuple[int, int, int]:
     Raises:
         ValueError: no size is announced.
     """
-    shape = _jpeg2000(frame) if syntax in uid.JPEG2000TransferSyntaxes or syntax in HTJ2K else _jpeg(frame)
+    shape = _jpeg2000(frame) if syntax in JPEG_2000 else _jpeg(frame)
     if shape is None:
         raise ValueError("the compressed pixel data are damaged: they do not tell their size")
     return shape
-
-
-HTJ2K = (uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
 
 
 def _jpeg(frame: bytes) -> tuple[int, int, int] | None:

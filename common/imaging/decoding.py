@@ -126,6 +126,8 @@ def _decode_by_gdcm(path: str) -> npt.NDArray[np.integer]:
     header = pydicom.dcmread(path, force=True)
     if header.file_meta.TransferSyntaxUID != uid.JPEGExtended12Bit or header.BitsAllocated == 8:
         return pixel_array(header, decoding_plugin="gdcm")
+    if header.PixelRepresentation:
+        raise ValueError("signed values in JPEG of 12 bits are not supported")
     import gdcm  # only here: it need not be loaded where nothing needs it
 
     reader = gdcm.ImageReader()

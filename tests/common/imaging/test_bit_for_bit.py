@@ -109,6 +109,13 @@ def test_lossy_jpeg_of_12_bits_is_what_its_own_decoder_finds(tmp_path):
     assert 0 < np.abs(found - stored).mean() < 20
 
 
+def test_signed_jpeg_of_12_bits_is_refused(tmp_path):
+    frame = imagecodecs.jpeg_encode(breast(12), level=95, bitspersample=12)
+    compressed.write_frame(tmp_path / "a.dcm", breast(12).view(np.int16), 12, True, uid.JPEGExtended12Bit, frame)
+    with pytest.raises(ValueError, match="signed values in JPEG of 12 bits"):
+        decode(pydicom.dcmread(tmp_path / "a.dcm"))
+
+
 @pytest.mark.parametrize("bits", [12, 16])
 @pytest.mark.parametrize("write", [compressed.write_jpeg2000, compressed.write_htj2k])
 def test_lossy_jpeg_2000_is_near_its_source(tmp_path, bits, write):

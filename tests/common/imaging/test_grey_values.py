@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 
 from common.errors import UnreadableImageError
 from common.imaging.polarity import is_inverted
@@ -207,6 +207,20 @@ def test_a_table_of_65536_entries_is_announced_as_0(tmp_path):
     assert item.LUTDescriptor[0] == 0
     pixels = with_table(tmp_path, values, "VOILUTSequence", item, bits=16)
     np.testing.assert_allclose(pixels, 1 - values / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_tables_of_big_endian_files(tmp_path, packed):
+    values = np.round(drawn_breast() * 255).astype(np.uint16)
+    entries = np.arange(256)[::-1]
+    item = table_item(entries, 0, 8, packed=packed)
+    item.LUTData = np.frombuffer(item.LUTData, "<u2").astype(">u2").tobytes()
+    header = dicom(values, bits=8)
+    header.VOILUTSequence = [item]
+    header.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    header.PixelData = values.astype(">u2").tobytes()
+    header.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    np.testing.assert_allclose(read_image(tmp_path / "a.dcm").pixels, 1 - values / 255, atol=1e-6)
 
 
 def test_table_goes_before_window_and_the_window_after_a_modality_table(tmp_path, stored):
