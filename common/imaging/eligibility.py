@@ -16,6 +16,7 @@ SCREENING_VIEWS = ("CC", "MLO")
 class Exclusion(StrEnum):
     """Why a file is left out, in the words that are shown and counted."""
 
+    CLOSED = "a folder that cannot be opened"
     NO_DICOM = "no DICOM file"
     DAMAGED = "its DICOM header cannot be read"
     DIRECTORY = "an index of files (DICOMDIR)"

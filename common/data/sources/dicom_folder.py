@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def read(folder: Path) -> Imported:
     table = LabelTable(table_path)
     result = Imported()
     found: list[_Mammogram] = []
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != table_path)
+    files = [path for path in _files(folder, result) if path != table_path]
     with progress.track("reading headers", len(files)) as advance:
         for path in files:
             seen = _look_at(path)
@@ -66,6 +67,15 @@ def read(folder: Path) -> Imported:
     for line in table.unused():
         result.leave_out(f"{table_path.relative_to(folder)}:{line}", NO_IMAGE)
     return result
+
+
+def _files(folder: Path, result: Imported) -> list[Path]:
+    """All files below a folder, in the order of their names."""
+
+    def leave_out(error: OSError) -> None:
+        result.leave_out(Path(error.filename).relative_to(folder), Exclusion.CLOSED)
+
+    return sorted(Path(place, name) for place, _, names in os.walk(folder, onerror=leave_out) for name in names)
 
 
 def _look_at(path: Path) -> _Mammogram | Exclusion:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from common.errors import UnreadableImageError
 from common.imaging.polarity import is_inverted
@@ -326,7 +326,7 @@ def test_presentation_lut_shape_inverts_nothing_twice_and_a_contradiction_leaves
 
 
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEGLSLossless, RLELossless])
 def test_bits_that_do_not_lie_lowest_are_taken_from_where_the_header_says(tmp_path, stored, signed, syntax):
     raw = stored.astype(np.int16) - 2048 if signed else stored
     header = dicom((raw.astype(np.int32) << 4).astype(raw.dtype))
@@ -352,3 +352,19 @@ def test_an_overlay_in_the_unused_bits_is_no_part_of_the_picture(tmp_path, store
 def test_bits_that_cannot_be_are_refused(tmp_path, stored, bits, high):
     with pytest.raises(UnreadableImageError, match="High Bit"):
         grey(tmp_path, stored, BitsStored=bits, HighBit=high)
+
+
+def test_bits_that_lie_higher_under_a_codec_of_its_own_precision_are_refused(tmp_path, stored):
+    header = dicom(stored)
+    header.compress(JPEGLSLossless)
+    header.BitsStored, header.HighBit = 10, 11
+    header.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    with pytest.raises(UnreadableImageError, match="High Bit"):
+        read_image(tmp_path / "a.dcm")
+
+
+def test_a_missing_high_bit_means_the_lowest_bits(tmp_path, stored):
+    header = dicom(stored)
+    del header.HighBit
+    header.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    np.testing.assert_allclose(read_image(tmp_path / "a.dcm").pixels, stored / 4095, atol=1e-6)

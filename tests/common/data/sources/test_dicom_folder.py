@@ -1,6 +1,8 @@
 """A hospital's own export: the mammograms come back with their labels, everything else with its reason."""
 
 import csv
+import os
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -252,6 +254,19 @@ def test_an_image_without_a_patient_is_left_out(archive):
     one = next(iter(placed))
     save(changed(one, PatientID=""), folder / "nobody")
     assert reasons(folder)["nobody"] == Exclusion.NO_PATIENT
+
+
+def test_a_folder_or_file_that_may_not_be_opened_is_listed(archive):
+    folder, placed = archive
+    one, two = list(placed)[:2]
+    shutil.copytree(one.parent, folder / "closed")
+    (folder / "closed").chmod(0)
+    two.chmod(0)
+    if os.access(folder / "closed", os.R_OK):
+        pytest.skip("root may open every folder")
+    found = {what: why for what, why in reasons(folder).items() if why != NO_IMAGE}
+    (folder / "closed").chmod(0o700)
+    assert found == {"closed": Exclusion.CLOSED, two.relative_to(folder).as_posix(): Exclusion.DAMAGED}
 
 
 def test_pixels_are_not_read(archive):
