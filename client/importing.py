@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,24 +13,26 @@ from common.atomic import write_text
 from common.configuration.naming import nearest
 from common.data.manifest import LABELS, MANIFEST, Manifest, read_manifest
 from common.data.manifest_writer import manifest_text
-from common.data.sources import SOURCES, Imported
+from common.data.sources import SOURCES
 from common.errors import ConfigurationError, EmptySiteError
 
 LEFT_OUT = "left-out.csv"
+REMARKS = "remarks.csv"
 MOST_REASONS = 8
 
 
 @dataclass(frozen=True)
 class ImportedSite:
-    """What was written, and how often each reason left something out."""
+    """What was written, how often each reason left something out, and how often each remark was made."""
 
     manifest: Manifest
     file: Path
     reasons: Counter[str]
+    remarks: Counter[str]
 
 
 def import_site(source: str, archive: Path, site: str, folder: Path, replace: bool = False) -> ImportedSite:
-    """Read an archive and write ``manifest.csv`` and, where needed, ``left-out.csv`` to ``folder``.
+    """Read an archive; write ``manifest.csv`` and, where needed, ``left-out.csv`` and ``remarks.csv`` to ``folder``.
 
     The archive is only read. The manifest is checked as a training run would check it, before an
     earlier one is touched.
@@ -74,14 +77,15 @@ def import_site(source: str, archive: Path, site: str, folder: Path, replace: bo
         candidate.unlink()
         raise
     candidate.replace(file)
-    _write_left_out(imported, folder / LEFT_OUT)
-    return ImportedSite(manifest, file, reasons)
+    _write_pairs(imported.left_out, folder / LEFT_OUT)
+    _write_pairs(imported.remarks, folder / REMARKS)
+    return ImportedSite(manifest, file, reasons, Counter(remark for _, remark in imported.remarks))
 
 
-def _write_left_out(imported: Imported, file: Path) -> None:
-    if imported.left_out:
+def _write_pairs(pairs: Sequence[tuple[str, str]], file: Path) -> None:
+    if pairs:
         stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerows([("what", "why"), *imported.left_out])
+        csv.writer(stream, lineterminator="\n").writerows([("what", "why"), *pairs])
         write_text(file, stream.getvalue())
     else:
         file.unlink(missing_ok=True)
@@ -109,4 +113,6 @@ def describe(site: ImportedSite) -> str:
         lines.append("split      breasts: " + ", ".join(f"{number} {name}" for name, number in splits.most_common()))
     if site.reasons:
         lines.append(f"left out   {_counted(site.reasons)} ({site.file.parent / LEFT_OUT})")
+    if site.remarks:
+        lines.append(f"remarks    {_counted(site.remarks)} ({site.file.parent / REMARKS})")
     return "\n".join([*lines, f"manifest   {site.file}"])

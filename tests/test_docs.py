@@ -13,6 +13,8 @@ from common.configuration import RunConfig, names
 from common.configuration.limits import CHOICES, RANGES
 from common.configuration.loading import valid_keys
 from common.data.sources import SOURCES
+from common.data.sources.labels import Unlabelled
+from common.imaging.eligibility import Exclusion
 from common.models.backbones import BACKBONES
 from common.protocol import AnyMessage
 from server.history import RoundRecord
@@ -117,3 +119,8 @@ def test_the_page_for_hospitals_names_every_finding_of_preflight_with_its_severi
     rows = re.findall(r"^\| ((?:`[a-z-]+`,? ?)+)\| (error|warning|note)", (ROOT / "docs/hospital.md").read_text(), re.M)
     named = {code: severity for codes, severity in rows for code in re.findall(r"`([a-z-]+)`", codes)}
     assert named == {code: kind.severity.value for code, kind in KINDS.items()}
+
+
+@pytest.mark.parametrize("reason", [*Exclusion, *Unlabelled])
+def test_the_page_of_data_explains_every_reason_for_leaving_a_file_out(reason):
+    assert f"\n| {reason} | " in (ROOT / "docs/data.md").read_text()

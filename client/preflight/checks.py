@@ -170,14 +170,10 @@ def _headers(examined: Examination) -> Checks:
         shown, said = item.image.facts.shown, item.image.facts.said
         return f"header {said.photometric}" if shown.polarity_known and shown.seems_inverted else None
 
-    def modality(item: UsableView) -> str | None:
-        said = item.image.facts.said
-        return f"modality {said.modality or '(none)'}" if said.format == "DICOM" and said.modality != "MG" else None
-
     yield finding("laterality", where(side))
     yield finding("view", where(view))
     yield finding("polarity", where(polarity))
-    yield finding("not-mammography", where(modality))
+    yield finding("not-screening", where(lambda item: item.image.facts.said.exclusion or None))
     yield finding("burnt-in", where(lambda item: "burnt in" if item.image.facts.said.burnt_in else None))
     yield finding("inverted", where(lambda item: "inverted" if item.image.geometry.inverted else None))
     yield finding("breast-implausible", where(_implausible_breast))

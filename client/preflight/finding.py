@@ -158,9 +158,11 @@ KINDS: dict[str, Kind] = {
         "Under 3 % or over 97 % of the picture: a magnified view, a cut-out, or a breast that was not found.",
         "Look at the pictures below.",
     ),
-    "not-mammography": Kind(
-        W, "files that do not call themselves mammograms", "Their modality is not MG.",
-        "Look at the pictures below; secondary captures of mammograms may stay.",
+    "not-screening": Kind(
+        W, "files that are no screening mammograms",
+        "By their headers: another modality, a spot or magnified view, an implant, a specimen, another view than CC or "
+        "MLO. An import would leave them out; what stands in the manifest is used.",
+        "Look at the pictures below and remove their rows, unless you want them.",
     ),
     "burnt-in": Kind(
         W, "files with text burnt into their pixels", "Names or dates may be readable in the picture.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-PREPROCESSING_VERSION = 5
+PREPROCESSING_VERSION = 6
 """Raise it when pictures change: no site takes part in a run whose pictures are made in another way."""
 
 

@@ -220,7 +220,7 @@ def _breast(row: Mapping[str, str], path: Path, line: int) -> Breast:
             f"split '{row['split']}' is unknown", where=where, do="write train, validation or test, or leave it empty"
         )
     spacing = _spacing(row.get("spacing_mm", ""), where)
-    view = View(path.parent / row["file"], row["view"].upper(), line, _boxes(row["boxes"], where), spacing)
+    view = View(path.parent / row["file"], row["view"].upper(), line, parse_boxes(row["boxes"], where), spacing)
     exam = row["exam_id"] or row["patient_id"]
     return Breast(
         row["patient_id"], exam, laterality, label, split, (view,), row.get("density", ""), row.get("device", "")
@@ -239,7 +239,12 @@ def _spacing(text: str, where: str) -> float | None:
     return spacing
 
 
-def _boxes(text: str, where: str) -> tuple[Box, ...] | None:
+def parse_boxes(text: str, where: str) -> tuple[Box, ...] | None:
+    """The column ``boxes``: JSON; empty is ``None``, unknown.
+
+    Raises:
+        ManifestError, BoxOutsideImageError: no boxes, or impossible ones.
+    """
     if not text:
         return None
     try:

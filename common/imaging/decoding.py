@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 import numpy as np
 import numpy.typing as npt
+import pydicom
 from pydicom import uid
 from pydicom.dataset import FileDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
 
-MOST_PIXELS = 100_000_000
-"""Far above any mammogram (a 4K scan of film has 30 million), far below what fills a machine's memory."""
+from common.imaging.codestream import announced_shape
+from common.imaging.dicom_file import refuse_frames
+
+MOST_PIXELS = 50_000_000
+"""Above any mammogram (film of 24 x 30 cm scanned at 50 micrometres has 29 million), far below a machine's memory."""
 
 DECODERS = {
     uid.JPEGBaseline8Bit: "pillow",
@@ -43,9 +48,7 @@ def decode(header: FileDataset) -> npt.NDArray[np.integer]:
         ValueError: several frames, more pixels or bits than any mammogram has, an unknown compression.
         Exception: whatever a decoder raises for damaged data.
     """
-    frames = int(header.get("NumberOfFrames") or 1)
-    if frames > 1:
-        raise ValueError(f"{frames} frames: multi-frame objects (tomosynthesis) are not supported yet")
+    refuse_frames(header)
     if "PixelData" not in header:
         raise ValueError("it holds no pixels (a report, an index or another object)")
     rows, columns, bits = int(header.Rows), int(header.Columns), int(header.BitsAllocated)
@@ -58,13 +61,33 @@ def decode(header: FileDataset) -> npt.NDArray[np.integer]:
         raise ValueError("its head does not tell how the pixels are stored (no Transfer Syntax UID)")
     if syntax.is_compressed and not syntax.is_deflated and syntax not in DECODERS:
         raise ValueError(f"its compression is not supported: {syntax.name}")
-    if syntax in uid.JPEG2000TransferSyntaxes:
-        _refuse_endless_boxes(get_frame(header.PixelData, 0, number_of_frames=1))
-    decoder = DECODERS.get(syntax, "")
-    values = _decode_apart(str(header.filename)) if decoder == "gdcm" else pixel_array(header, decoding_plugin=decoder)
+    if syntax in DECODERS and syntax != uid.RLELossless:
+        _refuse_other_size(get_frame(header.PixelData, 0, number_of_frames=1), header)
+    values = _decoded(header, DECODERS.get(syntax, ""))
     if values.shape[:2] != (rows, columns):
         raise ValueError(f"{rows} x {columns} pixels are announced, {values.shape[0]} x {values.shape[1]} are there")
     return values
+
+
+def _decoded(header: FileDataset, decoder: str) -> npt.NDArray[np.integer]:
+    """Stored values from the bits where the header says that they are.
+
+    pydicom expects them in the lowest bits; a header may say that they lie higher (PS3.5 8.1.1, High
+    Bit: retired, but archives are old).
+    """
+    stored = int(header.BitsStored)
+    unused = int(header.get("HighBit", stored - 1)) + 1 - stored
+    if decoder == "gdcm" and not unused:
+        return _decode_apart(str(header.filename))
+    if not unused:
+        return pixel_array(header, decoding_plugin=decoder)
+    if unused < 0 or stored + unused > header.BitsAllocated or decoder not in ("", "pydicom"):
+        raise ValueError(f"High Bit {header.HighBit} and Bits Stored {stored} do not go together")
+    header.BitsStored = stored + unused
+    try:
+        return np.asarray(np.right_shift(pixel_array(header, decoding_plugin=decoder), unused))
+    finally:
+        header.BitsStored = stored
 
 
 class _Helper:
@@ -86,15 +109,33 @@ class _Helper:
 
 
 def _serve(pipe: Connection) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # GDCM speaks of every attempt; what it raises goes through the pipe
     while True:
         try:
             path = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send(pixel_array(path, decoding_plugin="gdcm", force=True))
+            pipe.send(_decode_by_gdcm(path))
         except Exception as error:  # named by whoever asked
             pipe.send(ValueError(str(error)))
+
+
+def _decode_by_gdcm(path: str) -> npt.NDArray[np.integer]:
+    """Stored values; JPEG of 12 bits by GDCM itself, for which pydicom 3.0 refuses to ask it."""
+    header = pydicom.dcmread(path, force=True)
+    if header.file_meta.TransferSyntaxUID != uid.JPEGExtended12Bit or header.BitsAllocated == 8:
+        return pixel_array(header, decoding_plugin="gdcm")
+    if header.PixelRepresentation:
+        raise ValueError("signed values in JPEG of 12 bits are not supported")
+    import gdcm  # only here: it need not be loaded where nothing needs it
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(path)
+    if not reader.Read():
+        raise ValueError("the JPEG data are damaged")
+    values = np.frombuffer(reader.GetImage().GetBuffer().encode("utf-8", "surrogateescape"), dtype=np.uint16)
+    return values.reshape(header.Rows, header.Columns)
 
 
 _helper: _Helper | None = None
@@ -109,6 +150,20 @@ def _decode_apart(path: str) -> npt.NDArray[np.integer]:
     except (EOFError, OSError) as error:
         _helper = None
         raise ValueError("its decoder broke down: the pixel data are damaged") from error
+
+
+def _refuse_other_size(frame: bytes, header: FileDataset) -> None:
+    """A frame must announce the size that its header announces, or its decoder takes memory for another."""
+    syntax = header.file_meta.TransferSyntaxUID
+    _refuse_endless_boxes(frame)
+    announced = announced_shape(frame, syntax)
+    expected = (int(header.Rows), int(header.Columns), int(header.SamplesPerPixel))
+    if announced != expected:
+        rows, columns, samples = announced
+        raise ValueError(
+            f"{expected[0]} x {expected[1]} pixels of {expected[2]} are announced, "
+            f"{rows} x {columns} of {samples} are compressed"
+        )
 
 
 def _refuse_endless_boxes(frame: bytes) -> None:

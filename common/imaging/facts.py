@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
+from common.imaging.eligibility import exclusion
 from common.imaging.header import laterality_of, view_of
 
 
@@ -31,6 +32,8 @@ class FileFacts:
     compression: str = ""
     spacing_mm: tuple[float, float] | None = None
     """(row, column)."""
+    exclusion: str = ""
+    """Why an import would leave it out (:mod:`common.imaging.eligibility`)."""
     burnt_in: bool = False
     """The header says that the pixels hold annotations (names, dates)."""
     person: str = ""
@@ -74,6 +77,7 @@ def dicom_facts(header: Dataset, spacing_mm: tuple[float, float] | None) -> File
         view=view_of(header) or "",
         compression="" if syntax is None else syntax.name,
         spacing_mm=spacing_mm,
+        exclusion=exclusion(header) or "",
         burnt_in=_text(header, "BurnedInAnnotation").upper() == "YES",
         person=_person(header),
     )

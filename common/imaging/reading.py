@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from PIL import Image, UnidentifiedImageError
 from pydicom.dataset import FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from common.errors import UnreadableImageError
-from common.imaging.decoding import decode
+from common.imaging.decoding import MOST_PIXELS, decode
+from common.imaging.dicom_file import is_dicom, read_whole
 from common.imaging.facts import FileFacts, dicom_facts
-from common.imaging.polarity import is_inverted
+from common.imaging.grey_values import grey_values
 
 Pixels = npt.NDArray[np.float32]
 BIT_DEPTHS = (8, 10, 12, 14, 16)
@@ -30,6 +28,7 @@ DECODING_ERRORS = (
     AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
     RuntimeError,
     SyntaxError,
     TypeError,
@@ -40,9 +39,8 @@ DECODING_ERRORS = (
     Image.DecompressionBombError,
 )
 """What pydicom, Pillow and their decoders raise for damaged or unsupported pixel data."""
-GREY_ATTRIBUTES = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction")
 
-logging.getLogger("pydicom").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own limit is lower
 
 
 @dataclass(frozen=True)
@@ -66,9 +64,7 @@ def read_image(path: Path) -> StoredImage:
         UnreadableImageError: missing, damaged, of no known kind, or a multi-frame object.
     """
     try:
-        with path.open("rb") as stream:
-            head = stream.read(132)
-        if head[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
+        if is_dicom(path):
             return _read_dicom(path)
         return _read_picture(path)
     except (OSError, UnidentifiedImageError, InvalidDicomError) as error:
@@ -89,6 +85,8 @@ def _unreadable(path: Path, reason: str) -> UnreadableImageError:
 
 def _read_picture(path: Path) -> StoredImage:
     with Image.open(path) as picture:
+        if picture.width * picture.height > MOST_PIXELS:
+            raise ValueError(f"{picture.height} x {picture.width} pixels are more than any mammogram has")
         picture.load()
         kind = str(picture.format)
         if picture.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
@@ -111,82 +109,11 @@ def _full_scale(maximum: float) -> float:
 
 
 def _read_dicom(path: Path) -> StoredImage:
-    header = pydicom.dcmread(path, force=True)
-    for name in GREY_ATTRIBUTES:  # anonymisers leave them there, but empty: the same as not there
-        if name in header and header.get(name) in (None, ""):
-            del header[name]
+    header = read_whole(path)
     stored = decode(header)
+    pixels, polarity_known = grey_values(header, stored)
     spacing = _spacing(header)
-    if stored.ndim == 3:
-        grey = stored.astype(np.float32).mean(axis=2) / (2.0 ** int(header.BitsStored) - 1.0)
-        return StoredImage(np.clip(grey, 0.0, 1.0), False, spacing, dicom_facts(header, spacing))
-    if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING":
-        pixels, trusted = _attenuation(header, stored), True
-    else:
-        pixels, trusted = _presented(header, stored)
-    if header.get("PixelPaddingValue") is not None:
-        pixels[_padding(header, stored)] = 0.0
-    return StoredImage(pixels, trusted, spacing, dicom_facts(header, spacing))
-
-
-def _presented(header: FileDataset, stored: npt.NDArray[np.integer]) -> tuple[Pixels, bool]:
-    """Values for a display, 0..1, and whether the header's word on polarity can be trusted.
-
-    Modality and VOI transformations are worked out once for each stored value, not for each pixel.
-    """
-    first, last = min(0, int(stored.min())), int(stored.max())
-    values = apply_modality_lut(np.arange(first, last + 1).astype(stored.dtype), header)
-    low, high = _range(header)
-    if header.get("VOILUTSequence"):
-        low, high = 0.0, 2.0 ** int(header.VOILUTSequence[0].LUTDescriptor[2]) - 1.0
-    elif "WindowWidth" not in header:
-        low, high = min(low, high), max(low, high)
-    values = apply_voi_lut(values, header)  # leaves them as they are where the header has no VOI
-    curve = np.clip((np.asarray(values, dtype=np.float32) - low) / (high - low), 0.0, 1.0)
-    if not np.isfinite(curve).all():
-        raise ValueError("its window or rescale values make no picture")
-    photometric = str(header.get("PhotometricInterpretation", ""))
-    if photometric == "MONOCHROME1":
-        curve = 1.0 - curve
-    pixels = curve.astype(np.float32)[stored if first == 0 else stored.astype(np.int32) - first]
-    # Secondary captures often carry a photometric interpretation that nobody checked.
-    return pixels, photometric in ("MONOCHROME1", "MONOCHROME2") and str(header.get("Modality", "")) == "MG"
-
-
-def _range(header: FileDataset) -> tuple[float, float]:
-    """Where the ends of the stored values lie after the modality transformation.
-
-    The first is the larger with a negative slope; what pydicom's window sends to its dark end is the first.
-    """
-    if header.get("ModalityLUTSequence"):
-        return 0.0, 2.0 ** int(header.ModalityLUTSequence[0].LUTDescriptor[2]) - 1.0
-    bits = int(header.BitsStored)
-    low, high = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if header.PixelRepresentation else (0.0, 2.0**bits - 1)
-    if "RescaleSlope" not in header or "RescaleIntercept" not in header:  # pydicom rescales with both only
-        return low, high
-    slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
-    return low * slope + intercept, high * slope + intercept
-
-
-def _padding(header: FileDataset, stored: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    """Pixels that the header declares to be no part of the picture."""
-    ends = sorted((int(header.PixelPaddingValue), int(header.get("PixelPaddingRangeLimit", header.PixelPaddingValue))))
-    return (stored >= ends[0]) & (stored <= ends[1])
-
-
-def _attenuation(header: FileDataset, stored: npt.NDArray[np.integer]) -> Pixels:
-    """For-Processing values as attenuation 0..1: a fixed logarithm, so that dense tissue is bright.
-
-    PixelIntensityRelationship LOG needs none. Its sign (+1: larger value, more X-rays) says which way
-    the values run; where it is missing, the image does: air is what most X-rays reach.
-    """
-    full = 2.0 ** int(header.BitsStored) - 1.0
-    values = np.clip(stored.astype(np.float32), 0.0, full)
-    sign = header.get("PixelIntensityRelationshipSign")
-    exposure = values if (is_inverted(values) if sign is None else int(sign) > 0) else full - values
-    if str(header.get("PixelIntensityRelationship", "LIN")) == "LOG":
-        return cast(Pixels, 1.0 - exposure / full)
-    return np.asarray(-np.log(np.maximum(exposure, 1.0) / full) / np.log(full), dtype=np.float32)
+    return StoredImage(pixels, polarity_known, spacing, dicom_facts(header, spacing))
 
 
 def _spacing(header: FileDataset) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""Archives that can be imported as a site: a manifest of one's own, and the public data sets."""
+"""Archives that can be imported as a site: a manifest or a DICOM export of one's own, and the public data sets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from common.data.sources.cbis_ddsm import CBIS_DDSM
 from common.data.sources.cdd_cesm import CDD_CESM
 from common.data.sources.cmmd import CMMD
+from common.data.sources.dicom_folder import DICOM
 from common.data.sources.inbreast import INBREAST
 from common.data.sources.mias import MIAS
 from common.data.sources.rsna import RSNA
@@ -16,6 +17,7 @@ from common.data.sources.vindr import VINDR
 
 SOURCES: Mapping[str, Source] = {
     "manifest": TABLE,
+    "dicom": DICOM,
     "cbis-ddsm": CBIS_DDSM,
     "cmmd": CMMD,
     "inbreast": INBREAST,

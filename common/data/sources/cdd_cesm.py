@@ -22,6 +22,7 @@ from common.data.sources.source import (
 )
 from common.errors import ManifestError
 from common.imaging.box import Box
+from common.imaging.eligibility import Exclusion
 
 NAME = re.compile(r"^P(\d+)_([LR])_(DM|CM)_(\w+?)\d*$")
 """Patient, side, low energy or subtracted, view (a second image of a view has a number)."""
@@ -51,7 +52,7 @@ def read(folder: Path) -> Imported:
         if parts is None:
             result.leave_out(name, "its name does not tell patient, side and view")
         elif parts[3] == "CM":
-            result.leave_out(name, "subtracted image: shows the contrast agent, not the breast")
+            result.leave_out(name, Exclusion.SUBTRACTED)
         elif name not in files:
             result.leave_out(name, "its image is not in the folder")
         else:

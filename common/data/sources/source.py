@@ -38,14 +38,19 @@ class ImportedImage:
 
 @dataclass
 class Imported:
-    """What a source holds, and what of it is not imported: pairs of what and why."""
+    """What a source holds, and what of it is not imported or worth a remark: pairs of what and why."""
 
     images: list[ImportedImage] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)
 
     def leave_out(self, what: str | Path, why: str) -> None:
         """Remember what is not imported; the same cause in the same words, so that it can be counted."""
         self.left_out.append((str(what), why))
+
+    def remark(self, what: str | Path, why: str) -> None:
+        """Remember what is worth knowing of something that is imported; the same in the same words."""
+        self.remarks.append((str(what), why))
 
 
 @dataclass(frozen=True)

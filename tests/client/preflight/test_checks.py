@@ -138,7 +138,8 @@ def test_two_persons_under_one_identifier(hospital):
     [
         ("laterality", {"ImageLaterality": "R"}),
         ("view", {"ViewPosition": "MLO"}),
-        ("not-mammography", {"Modality": "CR"}),
+        ("not-screening", {"Modality": "US"}),
+        ("not-screening", {"PartialView": "YES"}),
         ("burnt-in", {"BurnedInAnnotation": "YES"}),
         ("spacing-implausible", {"ImagerPixelSpacing": ["0.05", "0.05"]}),
         ("spacing-implausible", {"ImagerPixelSpacing": ["5", "5"]}),

@@ -1,0 +1,89 @@
+"""No file takes more than a gigabyte, neither here nor in the process that GDCM has to itself."""
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import uid
+
+from tests.common.imaging import worst_cases
+from tests.common.imaging.compressed import write_jpeg2000, write_jpeg_lossless, write_jpeg_ls, write_plain, write_rle
+from tests.common.imaging.damaged import OTHERS, damaged_files, outcome
+from tests.common.imaging.mammograms import drawn_breast
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")
+REAL = Path("../shared/data/dicom")
+LIMIT = 1024
+"""MB."""
+CASES = [
+    worst_cases.announced_only,
+    worst_cases.large_jpeg2000,
+    worst_cases.large_jpeg,
+    worst_cases.deflate_bomb,
+    worst_cases.endless_element,
+    worst_cases.endless_pixels,
+    worst_cases.many_fragments,
+    worst_cases.run_length_bomb,
+    worst_cases.deep_sequences,
+    worst_cases.large_png,
+]
+
+LARGEST = {
+    "uncompressed": write_plain,
+    "deflated": partial(write_plain, syntax=uid.DeflatedExplicitVRLittleEndian),
+    "RLE": write_rle,
+    "JPEG lossless": write_jpeg_lossless,
+    "JPEG-LS": write_jpeg_ls,
+    "JPEG 2000": write_jpeg2000,
+}
+
+
+def peaks(process="self"):
+    """The peak, MB, of a process and of those that it started and that still run."""
+    yield int(Path(f"/proc/{process}/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
+    for task in Path(f"/proc/{process}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from peaks(child)
+
+
+def outcomes_and_peak(paths):
+    """Outcomes of all files, and the largest peak of this process and of its helper, MB."""
+    return [outcome(path) for path in paths], max(peaks())
+
+
+def measured(paths):
+    """In a process of its own: a peak never goes down again."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(outcomes_and_peak, list(paths)).result(timeout=120)
+
+
+@pytest.mark.parametrize("write", CASES, ids=lambda write: write.__name__)
+def test_a_worst_case_is_read_or_refused_in_little_memory(tmp_path, write):
+    path = tmp_path / ("a.png" if write is worst_cases.large_png else "a.dcm")
+    write(path)
+    (found,), megabytes = measured([path])
+    assert found in (None, "UnreadableImageError", "NoBreastFoundError")
+    assert megabytes < LIMIT
+
+
+def test_all_foreign_and_damaged_files_together_take_little_memory(tmp_path):
+    real = sorted(REAL.glob("*.dcm")) if REAL.exists() else []
+    outcomes, megabytes = measured([*OTHERS, *real, *damaged_files(tmp_path)])
+    assert len(outcomes) > 600
+    assert megabytes < LIMIT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", LARGEST, ids=str)
+def test_the_largest_images_that_are_read_stay_below_the_limit(tmp_path, write):
+    picture = Image.fromarray(drawn_breast()).resize((7000, 7000))
+    stored = np.round(np.asarray(picture) * 65535).astype(np.uint16)
+    LARGEST[write](tmp_path / "a.dcm", stored, 16, False)
+    del stored
+    (found,), megabytes = measured([tmp_path / "a.dcm"])
+    assert found is None
+    assert megabytes < LIMIT
