@@ -5,6 +5,7 @@ import os
 import shutil
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -25,6 +26,7 @@ from common.imaging.eligibility import Exclusion, Remark
 from common.imaging.reading import read_image
 from simulations.phantom.dataset import write_site
 from tests.common.data.sources.hospital import changed, coded, export, label_rows, mess, save, write_labels
+from tests.common.imaging.damaged import OTHERS, damaged_files
 
 
 @pytest.fixture(scope="module")
@@ -267,6 +269,16 @@ def test_a_folder_or_file_that_may_not_be_opened_is_listed(archive):
     found = {what: why for what, why in reasons(folder).items() if why != NO_IMAGE}
     (folder / "closed").chmod(0o700)
     assert found == {"closed": Exclusion.CLOSED, two.relative_to(folder).as_posix(): Exclusion.DAMAGED}
+
+
+def test_every_foreign_and_damaged_file_is_an_image_or_has_its_reason(tmp_path):
+    files = damaged_files(tmp_path) + [Path(shutil.copy(path, tmp_path / f"o{path.name}")) for path in OTHERS]
+    write_labels(tmp_path, [{"patient_id": "1", "laterality": "L", "label": "normal"}])
+    found = SOURCES["dicom"].read(tmp_path)
+    left_out = [what for what, why in found.left_out if why != NO_IMAGE]
+    kept = [image.file.relative_to(tmp_path).as_posix() for image in found.images]
+    assert sorted(left_out + kept) == sorted(path.name for path in set(files))
+    assert {why for _, why in found.left_out} - {NO_IMAGE} <= {*Exclusion, *Unlabelled}
 
 
 def test_pixels_are_not_read(archive):
