@@ -121,7 +121,7 @@ def examine_manifest(source: Path, site: str) -> tuple[Manifest, list[XaiFederat
     Raises:
         ManifestError, MissingColumnError, EmptySiteError: no rows can be read at all.
     """
-    path = source / MANIFEST if source.is_dir() else source
+    path = source if source.suffix.lower() == ".csv" else source / MANIFEST
     rows = _read_rows(path)
     if not rows:
         raise EmptySiteError(
@@ -165,6 +165,12 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
                 if any(value for key, value in row.items() if key is not None):
                     rows.append((reader.line_num, {key: (row[key] or "").strip() for key in columns}))
             return rows
+    except FileNotFoundError as error:
+        raise ManifestError(
+            "there is no manifest",
+            where=str(path),
+            do="write one (docs/data.md), or let xai-client import make it from your DICOM files or a public data set",
+        ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ManifestError(
             f"cannot read the manifest: {error}", where=str(path), do="give a CSV file in UTF-8 (docs/data.md)"

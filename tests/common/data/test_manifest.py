@@ -127,3 +127,15 @@ def test_real_manifests_read(site, images, patients):
     manifest = read_manifest(REAL / site, site)
     assert sum(len(breast.views) for breast in manifest.breasts) == images
     assert len(manifest.patients) == patients
+
+
+@pytest.mark.parametrize("place", ["nowhere", "nowhere/list.csv", "."])
+def test_a_missing_manifest_says_how_to_get_one(tmp_path, place):
+    with pytest.raises(ManifestError, match=r"there is no manifest(.|\n)*xai-client import"):
+        read_manifest(tmp_path / place, "TUH")
+
+
+def test_a_manifest_may_have_another_name(site):
+    folder = site("malignant", "normal")
+    (folder / "manifest.csv").rename(folder / "export 2025.csv")
+    assert len(read_manifest(folder / "export 2025.csv", "TUH").breasts) == 4
