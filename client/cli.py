@@ -1,4 +1,4 @@
-"""``xai-client``: a hospital's node. Today it imports archives; issue 4 of the roadmap connects it."""
+"""``xai-client``: a hospital's node, and what makes its archive ready."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from client.node.commands import register
 from common.command import guarded
 from common.offline import switch_off
 
@@ -14,16 +15,10 @@ app = typer.Typer(
     name="xai-client",
     add_completion=False,
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="A hospital's node. It connects to a coordinator with issue 4 of the roadmap in README.md; today it makes an "
-    "archive ready, and xai-sim runs the same ClientApp on it (`xai-sim run real --data DIR`).",
 )
 
-
-@app.callback()
-def node() -> None:
-    """Options before the command are for all commands; there are none yet."""
+register(app)
 
 
 @app.command("import")
@@ -47,7 +42,7 @@ def import_command(
 
     def work() -> str:
         from client.importing import describe, import_site
-        from client.site import check_name
+        from common.names import check_name
 
         return describe(import_site(source, archive, check_name(site), out or Path("hospitals") / site, replace))
 
@@ -67,3 +62,7 @@ def main() -> None:
     """Entry point of the console script."""
     switch_off()
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -153,6 +153,12 @@ class SiteDescription:
     inverted: int
     """Images that were stored with dark lesions on white."""
     splits: dict[str, SplitCounts]
+    version: str
+    """Of the installed program."""
+    code: str
+    """SHA-256 over the installed program's source (``common.code``)."""
+    preprocessing: int
+    """``PREPROCESSING_VERSION``: sites whose pictures are made differently must not train together."""
 
 
 @dataclass(frozen=True)
