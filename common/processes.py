@@ -19,6 +19,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 STEADY_SECONDS = 60.0
 """A child that lived this long is restarted as if it had never died."""
 MAXIMUM_LOG = 10_000_000
+PARENT = "XAI_PARENT"
+"""Environment variable by which a child knows its supervisor."""
+GRACE_SECONDS = 10.0
 
 
 @dataclass
@@ -51,7 +54,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, PARENT: str(os.getpid())},
                 start_new_session=True,
             )
         self.started = time.monotonic()
@@ -96,14 +99,20 @@ class Child:
         self.process = None
 
 
-def die_with(parent: int) -> None:
-    """End this process soon after ``parent`` is gone, however it went; call once at the start of a child."""
+def die_with_parent() -> None:
+    """End this process soon after the :class:`Child`'s supervisor is gone, however it went.
+
+    Call it once at the start of a process; one that no supervisor started is left alone.
+    """
+    parent = os.environ.pop(PARENT, "")
+    if not parent:
+        return
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == int(parent):
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(10)
+        time.sleep(GRACE_SECONDS)
         os.killpg(os.getpgid(0), signal.SIGKILL)
 
     threading.Thread(target=watch, name="die-with-parent", daemon=True).start()

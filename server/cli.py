@@ -163,10 +163,12 @@ def start(home: Home = HOME) -> None:
     """Serve the federation until stopped with Ctrl-C or SIGTERM. Sample systemd unit: deploy/."""
 
     def work() -> str:
+        from common.processes import die_with_parent
         from common.stopping import stop_on_signals
         from server.federation.daemon import run_server
         from server.federation.home import FederationHome
 
+        die_with_parent()
         run_server(FederationHome(home), stop_on_signals())
         return "stopped; runs go on when the server is started again"
 

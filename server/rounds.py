@@ -140,7 +140,11 @@ def _train_round(federation: Federation, current: Checkpoint, number: int) -> Ch
     refused = {item.site for item in record.quarantined}
     record.missing = [site for site in config.sites if site not in record.train and site not in refused]
     _require_quorum(record, limits.quorum, len(config.sites))
-    record.train = {name: replace(site, weight=site.weight / mean.weight) for name, site in record.train.items()}
+    record.train = {  # in the order of the configuration, whoever answered first
+        name: replace(record.train[name], weight=record.train[name].weight / mean.weight)
+        for name in config.sites
+        if name in record.train
+    }
     model, optimizer = step(
         current.model,
         finish(mean),

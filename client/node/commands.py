@@ -54,8 +54,10 @@ def _serve(chosen: Chosen) -> None:
     def work() -> str:
         from client.node.home import SiteHome
         from client.node.supervisor import run_node
+        from common.processes import die_with_parent
         from common.stopping import stop_on_signals
 
+        die_with_parent()
         run_node(SiteHome(chosen.folder()), stop_on_signals())
         return "stopped"
 

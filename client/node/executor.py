@@ -13,40 +13,30 @@ import datetime
 import logging
 import os
 import resource
-import signal
 import sys
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
-import httpx
 from flwr.app import Context, Message, RecordDict
-from flwr.common.constant import SubStatus
-from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
+from flwr.proto.runtime_pb2 import AcquireTaskResponse
 from flwr.supercore.constant import TaskType
-from flwr.supercore.heartbeat import HeartbeatSender
-from flwr.supercore.interceptors import (
-    RuntimeTokenHttpInterceptor,
-    RuntimeVersionHttpInterceptor,
-    SuperExecAuthHttpInterceptor,
-)
-from flwr.supercore.runtime import RuntimeHttpClient
-from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import app
 from client.node.activity import Activity
 from client.node.home import SiteHome, read_settings
 from client.node.request import check_request, refuse, size_of
+from client.node.taking import LOST, Handover, Source, Taken
 from common import audit
 from common.errors import XaiFederationError
 from common.offline import switch_off
-from common.processes import die_with
+from common.processes import die_with_parent
 from common.protocol import kind_of
+from common.stopping import stop_on_signals
 
 POLL_SECONDS = 0.25
-_ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
 
 logger = logging.getLogger("xai_federation.executor")
 
@@ -56,96 +46,53 @@ class Executor:
     """What the loop works with."""
 
     home: SiteHome
-    address: str
-    """``host:port`` of the SuperNode's interface on loopback."""
     activity: Activity
-    stopping: threading.Event
+    source: Source
 
 
-def serve(executor: Executor) -> None:
+def serve(executor: Executor, stopping: threading.Event) -> None:
     """Answer requests until asked to stop; a request that is being worked on is finished first."""
-    secret = executor.home.executor_secret.read_bytes()
-    client = RuntimeHttpClient.from_server_address(
-        executor.address,
-        insecure=True,
-        root_certificates=None,
-        interceptors=[
-            RuntimeVersionHttpInterceptor(component_name="SuperExec"),
-            SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods=_ACQUIRE),
-        ],
-    )
-    wanted = [TaskType.CLIENT_APP, TaskType.AGENT_APP]
-    with client:
-        while not executor.stopping.wait(POLL_SECONDS):
-            try:
-                found = client.AcquireTask(AcquireTaskRequest(supported_task_types=wanted))
-            except httpx.HTTPError as error:
-                logger.debug("the SuperNode does not answer: %s", error)
-                continue
-            if found.token:
-                _work(executor, found.token, agent=found.task.type == TaskType.AGENT_APP)
-                executor.activity.idle()
+    while not stopping.is_set():
+        found = executor.source.next()
+        if found is None:
+            stopping.wait(POLL_SECONDS)
+            continue
+        _work(executor, found)
+        executor.activity.idle()
 
 
-def _work(executor: Executor, token: str, *, agent: bool) -> None:
+def _work(executor: Executor, found: AcquireTaskResponse) -> None:
     """Take one request, answer it, and give the answer to the SuperNode."""
-    client = RuntimeHttpClient.from_server_address(
-        executor.address,
-        insecure=True,
-        root_certificates=None,
-        interceptors=[
-            RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"),
-            RuntimeTokenHttpInterceptor(token),
-        ],
-    )
-    heartbeat = HeartbeatSender(lambda: _heartbeat(client))
-    with client:
+    handover = Handover(executor.source, found.token)
+    with handover.alive():
+        if found.task.type == TaskType.AGENT_APP:  # has no place in a hospital; unanswered it would block the node
+            handover.refuse("agents are not run here")
+            return
         try:
-            if agent:  # a kind of Flower app that has no place in a hospital; unanswered it would block the node
-                push_task_output(client, None, SubStatus.FAILED, "agents are not run here")
-                return
-            heartbeat.start()
-            message, context, run, bundle = pull_task_input(client)
-            reply = answer(executor, message, context, str(run.run_id), bundle.hash_str)
-            push_message(client, reply, context)
-            push_task_output(client, context, SubStatus.COMPLETED, "")
-        except (httpx.HTTPError, RuntimeError, ValueError) as error:
-            # the SuperNode or the run is gone: the coordinator asks again when it wants the answer
-            logger.error("a request could not be taken or answered: %s", error)
-        finally:
-            if heartbeat.is_running:
-                heartbeat.stop()
+            handover.give(answer(executor, handover.take()))
+        except LOST as error:
+            logger.error("a request could not be taken, or its answer not handed over: %s", error)
+            handover.refuse("lost")
 
 
-def _heartbeat(client: RuntimeHttpClient) -> bool:
-    with contextlib.suppress(httpx.HTTPError):
-        client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
-    return True
-
-
-def answer(executor: Executor, message: Message, context: Context, run: str, bundle: str) -> Message:
-    """Check a request, let the installed ClientApp answer it, and log both.
-
-    Args:
-        executor: this one.
-        message: the request.
-        context: Flower's; only its numbers are used.
-        run: number of the coordinator's run.
-        bundle: digest of the app that the coordinator sent along, for the log only.
-    """
-    home, kind = executor.home, kind_of(message.content) or "unknown"
+def answer(executor: Executor, taken: Taken) -> Message:
+    """Check a request, let the installed ClientApp answer it, and log both."""
+    message, run = taken.message, taken.run
+    content = message.content if message.has_content() else RecordDict()
+    home, kind = executor.home, kind_of(content) or "unknown"
     asked = message.metadata.message_type
     begun = time.monotonic()
     try:
         entry = audit.append(
-            home.audit, "asked", run=run, request=asked, kind=kind, bytes=size_of(message.content), bundle=bundle
+            home.audit, "asked", run=run, request=asked, kind=kind, bytes=size_of(content), bundle=taken.bundle
         )
         settings = read_settings(home)
         site = home.site(settings)
-        executor.activity.begin(run, message.content)
-        check_request(settings.policy, site, message, datetime.datetime.now().time())
+        executor.activity.begin(run, content)
+        check_request(settings.policy, site, asked, content, datetime.datetime.now().time())
         own = {"site": site.name, "data": str(site.data), "state": str(site.state)}
-        reply = app(message, Context(context.run_id, context.node_id, dict(own), RecordDict(), {}))
+        context = Context(TaskIdentity.run_id, TaskIdentity.node_id, dict(own), RecordDict(), {})
+        reply = app(message, context)
         audit.append(
             home.audit,
             "answered",
@@ -182,23 +129,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m client.node.executor")
     parser.add_argument("state", type=Path)
     parser.add_argument("--runtime", required=True)
-    parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args()
     switch_off()
-    die_with(arguments.parent)
+    die_with_parent()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("xai_federation").setLevel(logging.INFO)
     home = SiteHome(arguments.state)
     policy = read_settings(home).policy
     _limit(policy.cores, policy.memory_gb)
-    stopping = threading.Event()
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
-
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
-    serve(Executor(home, arguments.runtime, Activity(home.activity_file), stopping))
+    stopping = stop_on_signals()
+    source = Source(arguments.runtime, home.executor_secret.read_bytes(), stopping)
+    serve(Executor(home, Activity(home.activity_file), source), stopping)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,20 @@ from common.protocol import DescribeTask, EvaluateTask, Refusal, TrainTask, deco
 _ALLOWED = {"train": "TrainTask", "evaluate": "EvaluateTask", "query.describe": "DescribeTask"}
 
 
-def check_request(policy: Policy, site: Site, message: Message, now: datetime.time) -> None:
+def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, now: datetime.time) -> None:
     """Refuse what is none of the three questions a coordinator may ask, or what the policy does not allow.
+
+    Args:
+        policy: the site's.
+        site: where its data lie.
+        asked: Flower's type of the message.
+        content: of the message.
+        now: local time.
 
     Raises:
         PolicyRefusalError: naming what is not allowed.
         XaiFederationError: anything wrong with the task or the site's data, by name.
     """
-    asked, content = message.metadata.message_type, message.content
     if kind_of(content) != _ALLOWED.get(asked):
         raise PolicyRefusalError("only describe, train and evaluate are answered")
     if asked == "train":

@@ -5,15 +5,28 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 
+from flwr.supernode import start_client_internal as loop
 from flwr.supernode.cli.flower_supernode import flower_supernode
 
 from client.node.home import SiteHome, SiteSettings
 from common.atomic import write_text
-from common.processes import die_with
+from common.processes import die_with_parent
 
-PARENT, CONNECTED = "XAI_NODE_PARENT", "XAI_NODE_CONNECTED"
+CONNECTED = "XAI_NODE_CONNECTED"
+LOOK_SECONDS = 0.5
+"""How often the coordinator is asked for work; Flower's 3 s would be the larger part of a small round."""
+
+
+class _Quick:
+    """Stands in for the module ``time`` in Flower's loop, which only ever sleeps."""
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        """Sleep, but not for long."""
+        time.sleep(min(seconds, LOOK_SECONDS))
 
 
 class _NotesConnection(logging.Handler):
@@ -45,14 +58,15 @@ def command(home: SiteHome, settings: SiteSettings, port: int) -> list[str]:
 
 def environment(home: SiteHome, connected: Path) -> dict[str, str]:
     """Environment of this process."""
-    return {"FLWR_HOME": str(home.flower), PARENT: str(os.getpid()), CONNECTED: str(connected)}
+    return {"FLWR_HOME": str(home.flower), CONNECTED: str(connected)}
 
 
 def main() -> None:
     """Entry point of the process."""
-    die_with(int(os.environ[PARENT]))
+    die_with_parent()
     logging.getLogger("flwr").addHandler(_NotesConnection(Path(os.environ[CONNECTED])))
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    loop.time = _Quick()  # type: ignore[attr-defined]
     flower_supernode()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 import time
@@ -114,7 +113,7 @@ class _Node:
             "executor",
             [
                 *(sys.executable, "-P", "-m", "client.node.executor", str(home.folder)),
-                *("--runtime", f"127.0.0.1:{port}", "--parent", str(os.getpid())),
+                *("--runtime", f"127.0.0.1:{port}"),
             ],
             home.logs / "executor.log",
             {"FLWR_HOME": str(home.flower)} | ({"OMP_NUM_THREADS": str(cores)} if cores else {}),

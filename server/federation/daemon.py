@@ -96,12 +96,11 @@ class _Server:
             "PATH": path,
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5",
         }
-        parent = str(os.getpid())
         self._superlink = Child(
             "SuperLink",
             [
                 *(sys.executable, "-P", "-m", "server.federation.superlink", str(home.folder)),
-                *("--port", str(port), "--parent", parent),
+                *("--port", str(port)),
             ],
             home.logs / "superlink.log",
             environment,
@@ -113,7 +112,7 @@ class _Server:
                 *("--runtime-api-address", f"127.0.0.1:{port}"),
                 *("--root-certificates", str(home.authority)),
                 *("--superexec-auth-secret-file", str(home.executor_secret)),
-                *("--parent-pid", parent),
+                *("--parent-pid", str(os.getpid())),
             ],
             home.logs / "superexec.log",
             environment,

@@ -20,7 +20,7 @@ from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.main import create_app
 
 from common.offline import switch_off
-from common.processes import die_with
+from common.processes import die_with_parent
 from server.federation.home import FederationHome, read_settings
 from server.federation.public import OnlyForSites
 
@@ -98,10 +98,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m server.federation.superlink")
     parser.add_argument("home", type=Path)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args()
     switch_off()
-    die_with(arguments.parent)
+    die_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("flwr", "httpx", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
