@@ -14,6 +14,7 @@ from flwr.supernode.cli.flower_supernode import flower_supernode
 from client.node.home import SiteHome, SiteSettings
 from common.atomic import write_text
 from common.processes import die_with_parent
+from common.waiting import look_often
 
 CONNECTED = "XAI_NODE_CONNECTED"
 LOOK_SECONDS = 0.5
@@ -66,7 +67,8 @@ def main() -> None:
     die_with_parent()
     logging.getLogger("flwr").addHandler(_NotesConnection(Path(os.environ[CONNECTED])))
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    loop.time = _Quick()  # type: ignore[attr-defined]
+    vars(loop)["time"] = _Quick()
+    look_often()
     flower_supernode()
 
 

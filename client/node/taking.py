@@ -41,8 +41,8 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
-"""Between two looks for parts of a request that the SuperNode has not received yet, seconds."""
+from common.waiting import FIRST_PAUSE, LONGEST_PAUSE
+
 _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
 _WANTED = (TaskType.CLIENT_APP, TaskType.AGENT_APP)
 LOST = (httpx.HTTPError, RuntimeError, ValueError, ObjectPullError, ObjectPushError)

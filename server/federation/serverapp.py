@@ -14,6 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 from common.atomic import write_text
 from common.errors import ConfigurationError, XaiFederationError
 from common.progress import shown_by
+from common.waiting import look_often
 from server.app import run
 from server.federation.runs import FAILURE, PROGRESS, Failure
 
@@ -47,6 +48,7 @@ def main(grid: Grid, context: Context) -> None:
     if not isinstance(folder, str) or not folder:
         raise ConfigurationError("the run configuration lacks 'run-folder'", do="start runs through xai-server train")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    look_often()
     place = Path(folder)
     try:
         with shown_by(FileReporter(place / PROGRESS)):
