@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flwr.app import RecordDict
 from pydantic import TypeAdapter, ValidationError
 
 from common.atomic import write_text
-from common.errors import WireError
+from common.errors import StorageError, WireError
 from common.protocol import EvaluateTask, TrainTask, decode, kind_of
+
+logger = logging.getLogger("xai_federation.executor")
 
 _DOING = {"TrainTask": "training", "EvaluateTask": "evaluating", "DescribeTask": "describing its data"}
 
@@ -46,8 +49,7 @@ class Activity:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._first: tuple[str, int, float] | None = None
-        self._doing = Doing(since=time.time())
-        self._write(self._doing)
+        self._write(Doing(since=time.time()))
         self.idle()
 
     def begin(self, run: str, content: RecordDict) -> None:
@@ -77,8 +79,10 @@ class Activity:
         return (rounds - number + 1) * (now - begun) / (number - first) if number > first else None
 
     def _write(self, doing: Doing) -> None:
-        self._doing = replace(doing)
-        write_text(self._path, json.dumps(asdict(doing)))
+        try:
+            write_text(self._path, json.dumps(asdict(doing)))
+        except StorageError as error:  # work goes on; only the status is out of date
+            logger.error("%s", error)
 
 
 def read_activity(path: Path) -> Doing:

@@ -9,7 +9,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_ssh_private_key
 
-from client.node.home import SiteHome
+from client.node.home import SiteHome, read_settings
 from common import audit
 from common.atomic import write_bytes, write_text
 from common.code import code_digest
@@ -120,8 +120,10 @@ def pin(home: SiteHome) -> str:
     """Accept the installed program: write its digest into ``site.yaml``, whose other lines stay as they are.
 
     Raises:
+        ConfigurationError: the site is not enrolled, or ``site.yaml`` is wrong.
         EnrolmentError: ``site.yaml`` has no line ``code:``.
     """
+    read_settings(home)
     lines = home.settings_file.read_text().splitlines()
     numbers = [number for number, line in enumerate(lines) if line.startswith("code:")]
     if len(numbers) != 1:

@@ -45,7 +45,7 @@ def problem_of(url: str, authority: Path) -> str:
     """Ask once; returns what is wrong in a few words, or nothing."""
     try:
         trusted = ssl.create_default_context(cafile=str(authority))
-        answer = httpx.get(url, verify=trusted, timeout=PATIENCE_SECONDS, trust_env=False)
+        answer = httpx.get(url, verify=trusted, timeout=PATIENCE_SECONDS)
     except (OSError, ssl.SSLError) as error:
         return f"the authority's certificate cannot be read: {error}"
     except httpx.HTTPError as error:

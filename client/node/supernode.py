@@ -59,7 +59,7 @@ def command(home: SiteHome, settings: SiteSettings, port: int) -> list[str]:
 
 def environment(home: SiteHome, connected: Path) -> dict[str, str]:
     """Environment of this process."""
-    return {"FLWR_HOME": str(home.flower), CONNECTED: str(connected)}
+    return {"FLWR_HOME": str(home.flower.resolve()), CONNECTED: str(connected)}
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,7 +20,7 @@ from common import audit, progress
 from common.atomic import write_text
 from common.code import code_digest, software_version
 from common.data.manifest import MANIFEST
-from common.errors import CodeChangedError, ConfigurationError, EmptySiteError
+from common.errors import CodeChangedError, ConfigurationError, EmptySiteError, StorageError
 from common.locking import held, is_held
 from common.processes import Child, free_port
 
@@ -116,7 +116,7 @@ class _Node:
                 *("--runtime", f"127.0.0.1:{port}"),
             ],
             home.logs / "executor.log",
-            {"FLWR_HOME": str(home.flower)} | ({"OMP_NUM_THREADS": str(cores)} if cores else {}),
+            {"FLWR_HOME": str(home.flower.resolve())} | ({"OMP_NUM_THREADS": str(cores)} if cores else {}),
         )
         self.reach = Reach(settings.address, home.authority)
         self._restarts = -1
@@ -167,7 +167,10 @@ class _Node:
             state, self._settings.address, doing.line(), software_version(), max(0, self._restarts), problem, since
         )
         if status != self._shown or not self._home.status_file.exists():
-            write_text(self._home.status_file, json.dumps(asdict(status), indent=1))
+            try:
+                write_text(self._home.status_file, json.dumps(asdict(status), indent=1))
+            except StorageError as error:  # the node stays; only its status is out of date
+                status = replace(status, problem=error.what)
         self._shown = status
         line = describe(status)
         if line != self._line:

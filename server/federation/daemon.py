@@ -119,7 +119,7 @@ class _Server:
         )
         self._control_address = f"127.0.0.1:{port}"
         self._control = Control(port, home.authority)
-        self._serving = False
+        self._said = ""
         self._shown: ServerStatus | None = None
 
     def tick(self) -> None:
@@ -131,11 +131,12 @@ class _Server:
             self._admit()
             keep_runs(self._home, self._control)
         except httpx.HTTPError as error:
-            self._say_once(serving=False, why=str(error))
+            if self._said:  # else it is only starting
+                self._say_once(f"the SuperLink does not answer: {error}")
         except XaiFederationError as error:
-            progress.say(f"{type(error).__name__}: {error}")
+            self._say_once(f"{type(error).__name__}: {error}")
         else:
-            self._say_once(serving=True)
+            self._say_once(f"serving {self._settings.name} at {self._settings.address}")
 
     def end(self) -> None:
         """Stop both processes and leave nothing behind."""
@@ -176,12 +177,11 @@ class _Server:
         write_text(self._home.status_file, json.dumps(asdict(status), indent=1))
         self._shown = status
 
-    def _say_once(self, *, serving: bool, why: str = "") -> None:
-        if serving and not self._serving:
-            progress.say(f"serving {self._settings.name} at {self._settings.address}")
-        if self._serving and not serving:
-            progress.say(f"the SuperLink does not answer: {why}")
-        self._serving = serving
+    def _say_once(self, line: str) -> None:
+        """Say how things are, when that has changed."""
+        if line != self._said:
+            progress.say(line)
+            self._said = line
 
 
 def _seen(site: str, fingerprint: str, node: Node | None, *, revoked: bool) -> SeenSite:

@@ -56,7 +56,7 @@ def _stop(home: FederationHome, control: Control, run: Run, state: State, number
 def _begin(home: FederationHome, control: Control, run: Run, state: State) -> bool:
     if time.time() < state.since + PAUSE_SECONDS * state.attempts:
         return True  # the run keeps its place while it waits for its next attempt
-    (run.folder / FAILURE).unlink(missing_ok=True)
+    (run.folder / FAILURE).unlink(missing_ok=True)  # of the attempt before
     number = control.start_run(run.folder)
     if not number:
         _end(home, run, state, "failed", "the SuperLink does not accept the run (see log/superlink.log)")

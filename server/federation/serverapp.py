@@ -13,10 +13,13 @@ from flwr.serverapp import Grid, ServerApp
 
 from common.atomic import write_text
 from common.errors import ConfigurationError, XaiFederationError
+from common.locking import held
 from common.progress import shown_by
 from common.waiting import look_often
 from server.app import run
 from server.federation.runs import FAILURE, PROGRESS, Failure
+
+LOCK, PATIENCE_SECONDS = "run.lock", 120.0
 
 app = ServerApp()
 
@@ -51,7 +54,9 @@ def main(grid: Grid, context: Context) -> None:
     look_often()
     place = Path(folder)
     try:
-        with shown_by(FileReporter(place / PROGRESS)):
+        # an earlier attempt that was told to stop may still be about to: two must never write one folder
+        with held(place / LOCK, "this run", PATIENCE_SECONDS), shown_by(FileReporter(place / PROGRESS)):
+            (place / FAILURE).unlink(missing_ok=True)
             run(grid, place)
     except XaiFederationError as error:
         failure = Failure(type(error).__name__, error.what, error.where, error.do)
