@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo demo-federation test lint clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
@@ -22,14 +22,17 @@ demo: $(READY)  ## install, then train over four simulated hospitals and write r
 	elif [ -f runs/demo/config.yaml ]; then $(BIN)/xai-sim resume runs/demo; \
 	else $(BIN)/xai-sim run demo --out runs/demo; fi
 
+demo-federation: $(READY)  ## install, then a coordinator and two hospitals over TLS on this machine, every command shown
+	BIN=$(BIN) deploy/demo-federation.sh
+
 test: $(READY)  ## install, then run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-clean:  ## remove the environment, caches and runs/demo
-	rm -rf $(VENV) runs/demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+clean:  ## remove the environment, caches and the demos' runs
+	rm -rf $(VENV) runs/demo runs/demo-federation build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -51,9 +51,20 @@ def write_archive(folder: Path, images: int) -> None:
 def command(data: Path, state: Path) -> list[str]:
     """The check as a user calls it."""
     start = "from client.cli import main; main()"
-    places = ["--data", str(data), "--state", str(state)]
     settings = ["imaging.height=64", "imaging.width=48", "model.backbone=resnet8"]
-    return [sys.executable, "-c", start, "--site", "BIG", "check", *places, *settings]
+    return [
+        sys.executable,
+        "-c",
+        start,
+        "--site",
+        "BIG",
+        "--state",
+        str(state),
+        "check",
+        "--data",
+        str(data),
+        *settings,
+    ]
 
 
 def watched(arguments: list[str], stop_after: float | None) -> tuple[float, int, int]:

@@ -1,9 +1,10 @@
-"""What a site holds, in counts."""
+"""What a site holds, in counts, and which program it runs."""
 
 from __future__ import annotations
 
 from collections import Counter
 
+from common.code import code_digest, software_version
 from common.data.dataset import SiteData
 from common.data.split import SPLITS
 from common.protocol import SiteDescription, SplitCounts
@@ -13,7 +14,7 @@ VIEWS = frozenset({"CC", "MLO", "ML", "LM", "LMO", "AT", "FB", "SIO", "XCC", "XC
 
 
 def describe(data: SiteData) -> SiteDescription:
-    """Count patients, breasts, images, labels, views and splits of a prepared site."""
+    """Count patients, breasts, images, labels, views and splits of a prepared site; name the program."""
     views = [view for breast in data.breasts for view in breast.views]
     known = sum(view.boxes is not None for view in views)
     labels = Counter(breast.label for breast in data.breasts)
@@ -29,6 +30,8 @@ def describe(data: SiteData) -> SiteDescription:
         skipped=len(data.skipped),
         inverted=sum(image.geometry.inverted for images in data.views for image in images),
         splits={split: _counts(data.of_split(split)) for split in SPLITS},
+        version=software_version(),
+        code=code_digest(),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,8 +15,7 @@ from common.data.dataset import SiteData, prepare_site
 from common.data.manifest import read_manifest
 from common.data.split import assign_splits
 from common.errors import ConfigurationError, EmptySiteError, OneClassSiteError, PreprocessingVersionError
-
-SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+from common.names import check_name
 
 
 @dataclass(frozen=True)
@@ -57,19 +55,6 @@ def site_of(context: Context) -> Site:
             raise ConfigurationError(f"the node configuration lacks '{key}'", do="start the node through xai-client")
         found[key] = value
     return Site(check_name(found["site"]), Path(found["data"]), Path(found["state"]))
-
-
-def check_name(name: str) -> str:
-    """Return ``name`` if it can serve as a site's name.
-
-    Raises:
-        ConfigurationError: it holds anything but letters, digits, dot, dash and underscore.
-    """
-    if not SITE_NAME.fullmatch(name):
-        raise ConfigurationError(
-            f"'{name}' cannot be a site's name", do="use letters, digits, '.', '-' and '_' (at most 64, e.g. TUH)"
-        )
-    return name
 
 
 _prepared: dict[tuple[Site, str], SiteData] = {}

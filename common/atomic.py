@@ -10,8 +10,13 @@ from pathlib import Path
 from common.errors import StorageError
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write ``data`` to ``path`` through a synced temporary file and a rename.
+
+    Args:
+        path: file to write; its folder is made if it is not there.
+        data: content.
+        mode: permissions; a secret is never readable by others, not even for a moment.
 
     Raises:
         StorageError: disk full or no permission; an earlier file at ``path`` is left as it was.
@@ -24,7 +29,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except OSError as error:
         if temporary is not None:

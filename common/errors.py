@@ -125,6 +125,66 @@ class WireError(XaiFederationError):
     exit_code = 24
 
 
+class EnrolmentError(XaiFederationError):
+    """A startup kit or a request for admission is damaged, or for another site or federation."""
+
+    exit_code = 30
+
+
+class FingerprintError(XaiFederationError):
+    """The fingerprint that was read out is not the one of the request."""
+
+    exit_code = 31
+
+
+class CertificateError(XaiFederationError):
+    """The server certificate is missing, expired, not valid yet or for another host."""
+
+    exit_code = 32
+
+
+class FederationStateError(XaiFederationError):
+    """A command does not fit the state of the federation: not made, running already, or not running."""
+
+    exit_code = 33
+
+
+class CodeChangedError(XaiFederationError):
+    """The installed program is not the one this site has accepted."""
+
+    exit_code = 34
+
+
+class PolicyRefusalError(XaiFederationError):
+    """The site's policy does not allow what the coordinator asks."""
+
+    exit_code = 35
+
+
+class DisagreementError(XaiFederationError):
+    """Sites and coordinator run different programs, or a site's policy forbids the run."""
+
+    exit_code = 36
+
+
+class RunStateError(XaiFederationError):
+    """A run is unknown, or a command does not fit its state."""
+
+    exit_code = 37
+
+
+class AuditError(XaiFederationError):
+    """An audit log was changed, cut or damaged."""
+
+    exit_code = 38
+
+
+class AddressError(XaiFederationError):
+    """An address cannot be used: malformed, taken by another program, or not reachable."""
+
+    exit_code = 39
+
+
 class PreflightError(XaiFederationError):
     """A site's data are not fit for training; the report of its check says why."""
 

@@ -153,6 +153,10 @@ class SiteDescription:
     inverted: int
     """Images that were stored with dark lesions on white."""
     splits: dict[str, SplitCounts]
+    version: str
+    """Of the installed program."""
+    code: str
+    """SHA-256 over the installed program's source (``common.code``)."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ from common.protocol import M, Refusal, TrainReport, decode, kind_of, packed_arr
 class SiteRefusedError(WireError):
     """The site declined and named its reason."""
 
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"the site refused with {refusal.error}: {refusal.meaning}")
+        self.refusal = refusal
+
 
 class UpdateNotFiniteError(WireError):
     """An update or its report holds NaN or infinity."""
@@ -51,8 +55,7 @@ def answer(reply: RecordDict | WireError, kind: type[M]) -> M:
     if isinstance(reply, WireError):
         raise reply
     if kind_of(reply) == Refusal.__name__:
-        refusal = decode(reply, Refusal)
-        raise SiteRefusedError(f"the site refused with {refusal.error}: {refusal.meaning}")
+        raise SiteRefusedError(decode(reply, Refusal))
     return decode(reply, kind)
 
 

@@ -18,6 +18,7 @@ from common.models.classifier import BreastClassifier, build_classifier
 from common.models.weights import load_initial_weights
 from common.protocol import DescribeTask, SiteDescription, encode
 from server.admission import answer
+from server.agreement import require_agreement
 from server.checkpoint import saved_rounds
 from server.exchange import exchange, wait_for_quorum
 from server.history import read_history
@@ -77,19 +78,27 @@ def write_results(folder: Path) -> None:
 
 
 def _describe_sites(federation: Federation) -> None:
-    """Ask every site for its counts and write ``sites.json``."""
+    """Ask every site for its counts, write ``sites.json``, and see that all run the same program.
+
+    Raises:
+        DisagreementError: they do not, or a site's policy forbids the run.
+    """
     config, limits = federation.config, federation.config.federation
     everyone = [*config.sites, *config.unseen]
-    nodes = wait_for_quorum(federation.grid, everyone, limits.quorum, limits.deadline_seconds)
+    nodes = wait_for_quorum(federation.grid, everyone, limits.quorum, limits.joining_seconds, limits.deadline_seconds)
     content = encode(DescribeTask(to_yaml(task_of(config))))
     described: dict[str, dict[str, Any]] = {
         site: {"role": "unseen" if site in config.unseen else "train"} for site in everyone
     }
+    answers: dict[str, SiteDescription | WireError] = {}
     for site, reply in exchange(
         federation.grid, nodes, lambda _: content, "query.describe", "0", limits.deadline_seconds
     ):
         try:
-            described[site] |= asdict(answer(reply, SiteDescription))
+            answers[site] = description = answer(reply, SiteDescription)
+            described[site] |= asdict(description)
         except WireError as error:
+            answers[site] = error
             progress.say(f"{site} does not describe itself: {error.what}")
     write_text(federation.folder / "sites.json", json.dumps(described, indent=1))
+    require_agreement(answers)

@@ -106,7 +106,9 @@ def _train_round(federation: Federation, current: Checkpoint, number: int) -> Ch
     config = federation.config
     limits, method = config.federation, config.method
     begun = time.monotonic()
-    nodes = wait_for_quorum(federation.grid, config.sites, limits.quorum, limits.deadline_seconds)
+    nodes = wait_for_quorum(
+        federation.grid, config.sites, limits.quorum, limits.joining_seconds, limits.deadline_seconds
+    )
     task = TrainTask(to_yaml(task_of(config)), number, limits.rounds, config.seed, limits.wire_dtype)
     packed = pack(current.model)
     record, mean = RoundRecord(number, bytes_sent=packed.nbytes * len(nodes)), RunningMean()
@@ -138,7 +140,11 @@ def _train_round(federation: Federation, current: Checkpoint, number: int) -> Ch
     refused = {item.site for item in record.quarantined}
     record.missing = [site for site in config.sites if site not in record.train and site not in refused]
     _require_quorum(record, limits.quorum, len(config.sites))
-    record.train = {name: replace(site, weight=site.weight / mean.weight) for name, site in record.train.items()}
+    record.train = {  # in the order of the configuration, whoever answered first
+        name: replace(record.train[name], weight=record.train[name].weight / mean.weight)
+        for name in config.sites
+        if name in record.train
+    }
     model, optimizer = step(
         current.model,
         finish(mean),
@@ -173,7 +179,7 @@ def evaluate(
 ) -> tuple[dict[str, EvaluationReport], list[Quarantined]]:
     """Let ``sites`` measure ``model``; returns their reports and the replies that were no good."""
     limits = federation.config.federation
-    nodes = wait_for_quorum(federation.grid, sites, limits.quorum, limits.deadline_seconds)
+    nodes = wait_for_quorum(federation.grid, sites, limits.quorum, limits.joining_seconds, limits.deadline_seconds)
     packed = pack(model)
     reports: dict[str, EvaluationReport] = {}
     bad: list[Quarantined] = []

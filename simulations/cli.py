@@ -36,6 +36,9 @@ def run(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/SCENARIO.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with one sub-folder (manifest.csv) a site.")] = None,
+    engine: Annotated[
+        str, typer.Option(help="`in-process`, or `flower`: SuperLink, SuperNodes, keys and TLS on loopback.")
+    ] = "in-process",
 ) -> None:
     """Run a federation from data to report.
 
@@ -48,13 +51,15 @@ def run(
         xai-sim run real --data ../shared/data/sites
 
         xai-sim run real --data hospitals 'unseen=[TUH]' method=fedprox
+
+        xai-sim run tiny --engine flower
     """
     folder = out or Path("runs") / Path(scenario).stem
 
     def work() -> str:
         from simulations.run import start
 
-        return f"report: {start(load_run(scenario, overrides), folder, data)}"
+        return f"report: {start(load_run(scenario, overrides), folder, data, engine)}"
 
     _guarded(work)
 

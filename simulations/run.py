@@ -1,4 +1,4 @@
-"""One federated run in one process: data, federation, baselines, report; and its resumption."""
+"""One federated run on one machine: data, federation, baselines, report; and its resumption."""
 
 from __future__ import annotations
 
@@ -13,28 +13,35 @@ from client.site import Site, load_site
 from common import progress
 from common.atomic import write_text
 from common.configuration import RunConfig, read_run, to_yaml
-from common.errors import CheckpointError
+from common.errors import CheckpointError, ConfigurationError
 from server.app import app as server_app
 from server.app import initial_model, write_results
 from simulations.baselines import run_baselines
 from simulations.local_grid import LocalGrid
+from simulations.loopback import run_deployed
 from simulations.sources import Participants, available, participants, resolved, write_phantom
 
 CONFIG, ORIGIN, PHANTOM = "config.yaml", "simulation.json", "phantom"
+ENGINES = ("in-process", "flower")
+"""Who carries messages: this process, or a deployed federation on loopback (SuperLink, SuperNodes, TLS)."""
 
 
-def start(config: RunConfig, folder: Path, data: Path | None) -> Path:
+def start(config: RunConfig, folder: Path, data: Path | None, engine: str = "in-process") -> Path:
     """Run a scenario in a new folder; returns the path of its report.
 
     Args:
         config: the scenario.
         folder: run folder; a finished or begun run in it is not overwritten.
         data: folder with one sub-folder a site, or ``None`` for phantom sites.
+        engine: one of :data:`ENGINES`.
 
     Raises:
+        ConfigurationError: no such engine.
         CheckpointError: the folder already holds a run.
         XaiFederationError: by name.
     """
+    if engine not in ENGINES:
+        raise ConfigurationError(f"there is no engine '{engine}'", do=f"choose one of: {', '.join(ENGINES)}")
     if (folder / CONFIG).exists():
         raise CheckpointError(
             "the folder already holds a run",
@@ -54,9 +61,10 @@ def start(config: RunConfig, folder: Path, data: Path | None) -> Path:
     config = resolved(config, people)
     for site in people.all.values():
         _announce(site, config)
-    write_text(folder / ORIGIN, json.dumps({"data": _origin(data, folder), "left_out": people.left_out}, indent=1))
+    origin = {"data": _origin(data, folder), "left_out": people.left_out, "engine": engine}
+    write_text(folder / ORIGIN, json.dumps(origin, indent=1))
     write_text(folder / CONFIG, to_yaml(config))
-    return _run(config, folder, people)
+    return _run(config, folder, people, engine)
 
 
 def resume(folder: Path) -> Path:
@@ -75,7 +83,8 @@ def resume(folder: Path) -> Path:
         ) from error
     data = (folder / origin["data"]).resolve()
     people = participants(config, data, folder / "sites")
-    return _run(config, folder, Participants(people.sites, people.unseen, origin["left_out"]))
+    people = Participants(people.sites, people.unseen, origin["left_out"])
+    return _run(config, folder, people, origin.get("engine", "in-process"))
 
 
 def _origin(data: Path, folder: Path) -> str:
@@ -94,12 +103,15 @@ def _announce(site: Site, config: RunConfig) -> None:
     )
 
 
-def _run(config: RunConfig, folder: Path, people: Participants) -> Path:
-    nodes = {
-        name: {"site": name, "data": str(site.data), "state": str(site.state)} for name, site in people.all.items()
-    }
-    grid = LocalGrid(client_app, nodes)
-    server_app(grid, Context(1, 1, {}, RecordDict(), {"run-folder": str(folder)}))
+def _run(config: RunConfig, folder: Path, people: Participants, engine: str) -> Path:
+    if engine == "flower":
+        run_deployed(folder, people.all)
+    else:
+        nodes = {
+            name: {"site": name, "data": str(site.data), "state": str(site.state)} for name, site in people.all.items()
+        }
+        grid = LocalGrid(client_app, nodes)
+        server_app(grid, Context(1, 1, {}, RecordDict(), {"run-folder": str(folder)}))
     _complete_sites(folder, people.left_out, "phantom" if _is_phantom(folder) else "folder")
     run_baselines(config, people.sites, people.unseen, folder)
     write_results(folder)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client.site import Site, check_name
+from client.site import Site
 from common import progress
 from common.configuration import PhantomConfig, RunConfig
 from common.configuration.naming import nearest
 from common.data.manifest import MANIFEST, read_manifest
 from common.errors import ConfigurationError, EmptySiteError
+from common.names import check_name
 from simulations.phantom.dataset import write_site
 from simulations.phantom.sites import SITES
 

@@ -54,6 +54,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "method.server_momentum": (0.0, 0.999),
     "federation.rounds": (1, 100_000),
     "federation.quorum": (0.0, 1.0),
+    "federation.joining_seconds": (0.0, 1e7),
     "federation.deadline_seconds": (1.0, 1e7),
     "federation.maximum_update_norm": (1e-6, 1e12),
     "federation.keep_checkpoints": (1, 100_000),

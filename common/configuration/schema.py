@@ -119,8 +119,10 @@ class FederationConfig:
     rounds: int = 8
     quorum: float = 0.5
     """Share of the sites whose good replies make a round count."""
+    joining_seconds: float = 60.0
+    """A round waits so long for a site that is not connected, then begins with a quorum of the others."""
     deadline_seconds: float = 3600.0
-    """A site that has not answered by then misses the round."""
+    """A site that has not answered by then misses the round; without a quorum by then the run pauses."""
     maximum_update_norm: float = 1e4
     """A larger update (L2) is put into quarantine."""
     wire_dtype: str = "bfloat16"

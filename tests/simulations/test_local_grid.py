@@ -28,13 +28,13 @@ def ask(grid, nodes):
 
 def test_every_site_answers_for_itself():
     grid = grid_of("MCS", "TUH", "RAW")
-    answers = ask(grid, wait_for_quorum(grid, ["TUH", "MCS", "RAW"], 1.0, 1.0))
+    answers = ask(grid, wait_for_quorum(grid, ["TUH", "MCS", "RAW"], 1.0, 1.0, 1.0))
     assert {name: reply["r"]["site"] for name, reply in answers.items()} == {n: n for n in ("MCS", "TUH", "RAW")}
 
 
 def test_a_site_whose_program_fails_does_not_harm_the_others():
     grid = grid_of("MCS", "BROKEN", "TUH")
-    answers = ask(grid, wait_for_quorum(grid, ["MCS", "BROKEN", "TUH"], 1.0, 1.0))
+    answers = ask(grid, wait_for_quorum(grid, ["MCS", "BROKEN", "TUH"], 1.0, 1.0, 1.0))
     assert isinstance(answers["BROKEN"], WireError)
     assert answers["TUH"]["r"]["site"] == "TUH"
 
@@ -55,9 +55,9 @@ def test_send_and_receive_gives_all_replies():
 
 def test_a_missing_site_is_waited_for_then_left_behind_or_named():
     grid = grid_of("MCS", "TUH")
-    assert list(wait_for_quorum(grid, ["MCS", "GONE"], 0.5, 0.3)) == ["MCS"]
+    assert list(wait_for_quorum(grid, ["MCS", "GONE"], 0.5, 0.3, 30.0)) == ["MCS"]
     with pytest.raises(QuorumError, match="missing: GONE"):
-        wait_for_quorum(grid, ["MCS", "GONE"], 1.0, 0.3)
+        wait_for_quorum(grid, ["MCS", "GONE"], 1.0, 0.1, 0.3)
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ NAMES = re.compile(r"p\d\d|images/|\.dcm|Name\^")
 def run(hospital, *arguments):
     hospital.write()
     site = hospital.site
-    options = ["--data", str(site.data), "--state", str(site.state), *SETTINGS]
-    return CliRunner().invoke(cli.app, ["--site", "TUH", "check", *options, *arguments])
+    place = ["--site", "TUH", "--state", str(site.state)]
+    return CliRunner().invoke(cli.app, [*place, "check", "--data", str(site.data), *SETTINGS, *arguments])
 
 
 def test_the_page_shows_pictures_and_files_and_asks_nothing_of_anyone(hospital):
@@ -135,18 +135,18 @@ def test_a_run_whose_settings_are_asked_for(hospital, tmp_path):
 
 def test_no_site_and_no_manifest_are_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "--site NAME check" in CliRunner().invoke(cli.app, ["check"]).output
+    assert "xai-client --site TUH" in CliRunner().invoke(cli.app, ["check"]).output
     result = CliRunner().invoke(cli.app, ["--site", "TUH", "check"])
     assert result.exit_code == 11 and "hospitals/TUH" in result.output
 
 
 def test_the_cache_can_be_looked_at_and_cleared(hospital):
     hospital.check()
-    state = ["--state", str(hospital.site.state)]
-    shown = CliRunner().invoke(cli.app, ["--site", "TUH", "cache", *state]).output
+    place = ["--site", "TUH", "--state", str(hospital.site.state), "cache"]
+    shown = CliRunner().invoke(cli.app, place).output
     assert re.search(r"images +24, .* MB", shown) and "24 of 64 x 48, local_contrast" in shown
-    assert CliRunner().invoke(cli.app, ["--site", "TUH", "cache", "--info", "--clear", *state]).exit_code == 2
-    assert "deleted 24" in CliRunner().invoke(cli.app, ["--site", "TUH", "cache", "--clear", *state]).output
+    assert CliRunner().invoke(cli.app, [*place, "--info", "--clear"]).exit_code == 2
+    assert "deleted 24" in CliRunner().invoke(cli.app, [*place, "--clear"]).output
     assert clear_cache(hospital.site.cache) == "deleted 0 prepared images, 0.0 MB"
 
 

@@ -1,0 +1,146 @@
+"""The resident executor: answers the coordinator's requests with the locally installed ClientApp, and no other.
+
+It takes the place of Flower's own runner. That one would unpack the bundle that a coordinator
+sends and import it; this one never looks into a bundle. Every request is checked against the
+site's policy and written into the audit log before it is worked on; every answer before it leaves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import logging
+import os
+import resource
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.app import Context, Message, RecordDict
+from flwr.proto.runtime_pb2 import AcquireTaskResponse
+from flwr.supercore.constant import TaskType
+from flwr.supercore.task_identity import TaskIdentity
+
+from client.app import app
+from client.node.activity import Activity
+from client.node.home import SiteHome, read_settings
+from client.node.request import check_request, refuse, size_of
+from client.node.taking import LOST, Handover, Source, Taken
+from common import audit
+from common.errors import XaiFederationError
+from common.offline import switch_off
+from common.processes import die_with_parent
+from common.protocol import kind_of
+from common.stopping import stop_on_signals
+
+POLL_SECONDS = 0.25
+
+logger = logging.getLogger("xai_federation.executor")
+
+
+@dataclass
+class Executor:
+    """What the loop works with."""
+
+    home: SiteHome
+    activity: Activity
+    source: Source
+
+
+def serve(executor: Executor, stopping: threading.Event) -> None:
+    """Answer requests until asked to stop; a request that is being worked on is finished first."""
+    while not stopping.is_set():
+        found = executor.source.next()
+        if found is None:
+            stopping.wait(POLL_SECONDS)
+            continue
+        _work(executor, found)
+        executor.activity.idle()
+
+
+def _work(executor: Executor, found: AcquireTaskResponse) -> None:
+    """Take one request, answer it, and give the answer to the SuperNode."""
+    handover = Handover(executor.source, found.token)
+    with handover.alive():
+        if found.task.type == TaskType.AGENT_APP:  # has no place in a hospital; unanswered it would block the node
+            handover.refuse("agents are not run here")
+            return
+        try:
+            handover.give(answer(executor, handover.take()))
+        except LOST as error:
+            logger.error("a request could not be taken, or its answer not handed over: %s", error)
+            handover.refuse("lost")
+
+
+def answer(executor: Executor, taken: Taken) -> Message:
+    """Check a request, let the installed ClientApp answer it, and log both."""
+    message, run = taken.message, taken.run
+    content = message.content if message.has_content() else RecordDict()
+    home, kind = executor.home, kind_of(content) or "unknown"
+    asked = message.metadata.message_type
+    begun = time.monotonic()
+    try:
+        entry = audit.append(
+            home.audit, "asked", run=run, request=asked, kind=kind, bytes=size_of(content), bundle=taken.bundle
+        )
+        settings = read_settings(home)
+        site = home.site(settings)
+        executor.activity.begin(run, content)
+        check_request(settings.policy, site, asked, content, datetime.datetime.now().time())
+        own = {"site": site.name, "data": str(site.data), "state": str(site.state)}
+        context = Context(TaskIdentity.run_id, TaskIdentity.node_id, dict(own), RecordDict(), {})
+        reply = app(message, context)
+        audit.append(
+            home.audit,
+            "answered",
+            run=run,
+            request=asked,
+            to=entry.number,
+            kind=kind_of(reply.content) if reply.has_content() else "error",
+            bytes=size_of(reply.content) if reply.has_content() else 0,
+            seconds=round(time.monotonic() - begun, 1),
+        )
+    except Exception as error:  # a node survives every request, and no exception's text may leave it
+        if isinstance(error, XaiFederationError):
+            logger.error("%s refused: %s", asked, error)
+        else:
+            logger.exception("%s failed", asked)
+        reply = refuse(message, error)
+        with contextlib.suppress(XaiFederationError):
+            audit.append(home.audit, "refused", run=run, request=asked, kind=kind, error=type(error).__name__)
+    return reply
+
+
+def _limit(cores: int, memory_gb: float) -> None:
+    """Keep this process within the policy's limits, whatever a task asks for."""
+    if cores:
+        allowed = sorted(os.sched_getaffinity(0))[:cores]
+        os.sched_setaffinity(0, allowed)
+    if memory_gb:
+        size = int(memory_gb * 2**30)
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+
+
+def main() -> None:
+    """Entry point of the process; the supervisor starts it."""
+    parser = argparse.ArgumentParser(prog="python -m client.node.executor")
+    parser.add_argument("state", type=Path)
+    parser.add_argument("--runtime", required=True)
+    arguments = parser.parse_args()
+    switch_off()
+    die_with_parent()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("xai_federation").setLevel(logging.INFO)
+    home = SiteHome(arguments.state)
+    policy = read_settings(home).policy
+    _limit(policy.cores, policy.memory_gb)
+    stopping = stop_on_signals()
+    source = Source(arguments.runtime, home.executor_secret.read_bytes(), stopping)
+    serve(Executor(home, Activity(home.activity_file), source), stopping)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The site's policy: what a coordinator may ask of this hospital. Checked for every request."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ConfigDict
+
+from common.configuration import TaskConfig, settings
+from common.configuration.loading import valid_keys
+from common.errors import ConfigurationError, PolicyRefusalError
+
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+
+
+@dataclass
+class Policy:
+    """``policy`` of ``site.yaml``. The defaults allow what the product does and nothing excessive."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    tasks: list[str] = field(default_factory=lambda: ["classifier"])
+    """Tasks that may run here."""
+    methods: list[str] = field(default_factory=list)
+    """Names of the method rows that may run here; empty = any."""
+    local_objectives: list[str] = field(default_factory=lambda: ["plain", "proximal"])
+    """Local objectives that may run here, whatever the row is called."""
+    rounds: int = 1000
+    """A run with more rounds is refused."""
+    ranges: dict[str, list[float]] = field(
+        default_factory=lambda: {
+            "training.local_epochs": [1, 20],
+            "training.batch_size": [1, 256],
+            "imaging.height": [32, 2048],
+            "imaging.width": [32, 2048],
+            "evaluation.explained": [0, 1000],
+            "evaluation.gallery": [0, 50],
+        }
+    )
+    """Setting of the task: lowest and highest value allowed."""
+    fixed: dict[str, Any] = field(default_factory=dict)
+    """Setting of the task: the only value allowed."""
+    minimum_patients: int = 8
+    """Nothing is trained or measured on fewer patients."""
+    training_hours: str = ""
+    """``20:00-06:00``, local time: training begins only then; empty = always."""
+    cores: int = 0
+    """CPU cores the executor may use, whatever a task asks for; 0 = all."""
+    memory_gb: float = 0.0
+    """Memory the executor may take; 0 = no limit."""
+
+    def check_itself(self, where: str) -> None:
+        """Refuse a policy that cannot be meant, before it is relied on.
+
+        Raises:
+            ConfigurationError: a setting that does not exist, a range that is none, hours that are none.
+        """
+        known = valid_keys(TaskConfig)
+        for key in (*self.ranges, *self.fixed):
+            if key not in known:
+                raise ConfigurationError(f"policy: '{key}' is not a setting of a task", where=where)
+        for key, limits in self.ranges.items():
+            if len(limits) != 2 or limits[0] > limits[1]:
+                raise ConfigurationError(f"policy: ranges.{key} must be [lowest, highest]", where=where)
+        if self.training_hours and not _HOURS.fullmatch(self.training_hours):
+            raise ConfigurationError("policy: training_hours must look like 20:00-06:00", where=where)
+        if min(self.rounds, self.minimum_patients) < 1 or self.cores < 0 or self.memory_gb < 0:
+            raise ConfigurationError("policy: a limit is below what makes sense", where=where)
+
+
+def check_task(policy: Policy, task: TaskConfig, *, rounds: int = 1) -> None:
+    """Refuse a task that the policy does not allow.
+
+    Args:
+        policy: the site's.
+        task: what was asked.
+        rounds: rounds of the run, when the request tells.
+
+    Raises:
+        PolicyRefusalError: naming the setting; the text holds nothing of the site but its policy.
+    """
+    if task.task not in policy.tasks:
+        raise PolicyRefusalError(f"task '{task.task}' is not allowed (allowed: {', '.join(policy.tasks)})")
+    if policy.methods and task.method.name not in policy.methods:
+        raise PolicyRefusalError(f"method '{task.method.name}' is not allowed (allowed: {', '.join(policy.methods)})")
+    objective = task.method.local_objective
+    if objective not in policy.local_objectives:
+        raise PolicyRefusalError(f"method.local_objective '{objective}' is not allowed")
+    if rounds > policy.rounds:
+        raise PolicyRefusalError(f"{rounds} rounds are not allowed (at most {policy.rounds})")
+    values = settings(task)
+    for key, (low, high) in policy.ranges.items():
+        if values[key] is not None and not low <= values[key] <= high:
+            raise PolicyRefusalError(f"{key} = {values[key]} is not allowed ({low:g} to {high:g})")
+    for key, wanted in policy.fixed.items():
+        if values[key] != wanted:
+            raise PolicyRefusalError(f"{key} = {values[key]} is not allowed (only {wanted})")
+
+
+def check_hours(policy: Policy, now: datetime.time) -> None:
+    """Refuse training outside the allowed hours.
+
+    Raises:
+        PolicyRefusalError: with the hours.
+    """
+    found = _HOURS.fullmatch(policy.training_hours)
+    if not found:
+        return
+    begin, end = datetime.time(int(found[1]), int(found[2])), datetime.time(int(found[3]), int(found[4]))
+    inside = begin <= now < end if begin <= end else (now >= begin or now < end)
+    if not inside:
+        raise PolicyRefusalError(f"training is allowed from {begin:%H:%M} to {end:%H:%M} only")
+
+
+def check_patients(policy: Policy, patients: int) -> None:
+    """Refuse to work on fewer patients than the policy asks for.
+
+    Raises:
+        PolicyRefusalError: naming the limit, not the number.
+    """
+    if patients < policy.minimum_patients:
+        raise PolicyRefusalError(f"fewer than {policy.minimum_patients} patients (policy: minimum_patients)")

@@ -1,0 +1,44 @@
+"""Before the first round: do coordinator and sites run the same program, and does every policy allow the run?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from common.code import code_digest, software_version
+from common.errors import DisagreementError, PolicyRefusalError, PreprocessingVersionError, WireError
+from common.protocol import SiteDescription
+from server.admission import SiteRefusedError
+
+
+def require_agreement(answers: Mapping[str, SiteDescription | WireError]) -> None:
+    """Refuse to train where sites would not do the same work.
+
+    Sites that did not answer, or whose data are no good, are not judged here: the round loop leaves
+    them out and names them.
+
+    Raises:
+        DisagreementError: naming every site that differs and how.
+    """
+    problems = [problem for site, answer in answers.items() if (problem := _problem(answer, site))]
+    if problems:
+        raise DisagreementError(
+            "the sites and the coordinator do not agree on this run",
+            where="; ".join(problems),
+            do="update the programs named above, ask the hospital about its policy, or leave the site out; then resume",
+        )
+
+
+def _problem(answer: SiteDescription | WireError, site: str) -> str:
+    if isinstance(answer, SiteRefusedError):
+        if answer.refusal.error == PolicyRefusalError.__name__:
+            return f"{site}'s policy: {answer.refusal.meaning}"
+        if answer.refusal.error == PreprocessingVersionError.__name__:
+            return f"{site}: {answer.refusal.meaning}"
+    if isinstance(answer, WireError):
+        return ""
+    if answer.code != code_digest():
+        return (
+            f"{site} runs {answer.version} ({answer.code[:12]}), "
+            f"the coordinator {software_version()} ({code_digest()[:12]})"
+        )
+    return ""

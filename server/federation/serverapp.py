@@ -1,0 +1,64 @@
+"""The ServerApp as the SuperLink runs it: the same ``server.app.run`` as in a simulation, with its words on file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from common.atomic import write_text
+from common.errors import ConfigurationError, XaiFederationError
+from common.locking import held
+from common.progress import shown_by
+from common.waiting import look_often
+from server.app import run
+from server.federation.runs import FAILURE, PROGRESS, Failure
+
+LOCK, PATIENCE_SECONDS = "run.lock", 120.0
+
+app = ServerApp()
+
+
+class FileReporter:
+    """Lines with the time to a file that ``xai-server train`` and ``show`` read; no bars."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def say(self, line: str) -> None:
+        """Add the line."""
+        with self._path.open("a") as stream:
+            stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+
+    def start(self, description: str, total: int) -> Callable[[int], None]:
+        """Counted work is not shown: the lines of the rounds tell how far it is."""
+        del description, total
+        return lambda _: None
+
+    def finish(self, description: str) -> None:
+        """Nothing was shown."""
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run or resume the federation in ``run-folder``; a named error is written there as ``failure.json``."""
+    folder = context.run_config.get("run-folder")
+    if not isinstance(folder, str) or not folder:
+        raise ConfigurationError("the run configuration lacks 'run-folder'", do="start runs through xai-server train")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    look_often()
+    place = Path(folder)
+    try:
+        # an earlier attempt that was told to stop may still be about to: two must never write one folder
+        with held(place / LOCK, "this run", PATIENCE_SECONDS), shown_by(FileReporter(place / PROGRESS)):
+            (place / FAILURE).unlink(missing_ok=True)
+            run(grid, place)
+    except XaiFederationError as error:
+        failure = Failure(type(error).__name__, error.what, error.where, error.do)
+        write_text(place / FAILURE, json.dumps(failure.__dict__, indent=1))
+        raise

@@ -1,0 +1,118 @@
+"""The executor's answer to one request: on real phantom data, with the audit log, and when the site is not in order."""
+
+import shutil
+import threading
+
+import pytest
+import yaml
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from client.node import executor as module
+from client.node.activity import Activity, read_activity
+from client.node.executor import Executor, answer
+from client.node.home import SiteHome
+from client.node.taking import Source, Taken
+from common.audit import read
+from common.configuration import load_run, task_of, to_yaml
+from common.protocol import DescribeTask, Refusal, SiteDescription, decode, encode, kind_of
+from simulations.phantom.dataset import write_site
+
+TASK = to_yaml(task_of(load_run("tiny")))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return write_site("TUH", 10, tmp_path_factory.mktemp("hospitals"), rows=128, workers=1).parent
+
+
+@pytest.fixture
+def executor(tmp_path, archive):
+    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 7, 2, 1
+    settings = {"site": "TUH", "federation": "f", "address": "a:1", "data": str(archive), "code": "x"}
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(settings))
+    home = SiteHome(tmp_path)
+    return Executor(home, Activity(home.activity_file), Source("127.0.0.1:9", b"s" * 32, threading.Event()))
+
+
+def question(content, asked="query.describe"):
+    message = Message(content, 2, asked)
+    message.metadata.__dict__["_message_id"] = "1"
+    return Taken(message, "7", "bundle")
+
+
+DESCRIBE = encode(DescribeTask(TASK))
+
+
+def refusal_of(reply):
+    return decode(reply.content, Refusal)
+
+
+def test_an_allowed_request_is_answered_and_both_are_logged(executor):
+    description = decode(answer(executor, question(DESCRIBE)).content, SiteDescription)
+    assert description.patients == 10
+    asked, answered = read(executor.home.audit)
+    assert (asked.event, asked.details["kind"], asked.details["bundle"]) == ("asked", "DescribeTask", "bundle")
+    assert (answered.event, answered.details["kind"], answered.details["to"]) == ("answered", "SiteDescription", 1)
+    assert read_activity(executor.home.activity_file).what == "describing its data"
+
+
+def test_without_its_log_nothing_is_done(executor, monkeypatch):
+    """The log's place is taken by a folder, as when the disk is full: the ClientApp must not even be called."""
+    executor.home.audit.mkdir()
+    monkeypatch.setattr(module, "app", None)
+    assert refusal_of(answer(executor, question(DESCRIBE))).error == "StorageError"
+
+
+def test_a_changed_policy_holds_from_the_next_request_on(executor):
+    file = executor.home.settings_file
+    answer(executor, question(DESCRIBE))
+    file.write_text(file.read_text() + "policy: {minimum_patients: 11}\n")
+    refused = refusal_of(answer(executor, question(DESCRIBE)))
+    assert (refused.error, "minimum_patients" in refused.meaning) == ("PolicyRefusalError", True)
+    assert [entry.event for entry in read(executor.home.audit)][-2:] == ["asked", "refused"]
+
+
+@pytest.mark.parametrize("text", ["", "policy: [", "site: TUH\n"])
+def test_a_damaged_site_yaml_refuses_everything(executor, text):
+    executor.home.settings_file.write_text(text)
+    assert refusal_of(answer(executor, question(DESCRIBE))).error == "ConfigurationError"
+
+
+def test_data_that_went_away_are_a_named_refusal_without_the_path(executor, archive, tmp_path):
+    moved = tmp_path / "moved"
+    settings = yaml.safe_load(executor.home.settings_file.read_text()) | {"data": str(moved)}
+    executor.home.settings_file.write_text(yaml.safe_dump(settings))
+    refused = refusal_of(answer(executor, question(DESCRIBE)))
+    assert refused.error == "ManifestError"
+    assert str(moved) not in refused.meaning
+    shutil.copytree(archive, moved)
+    assert kind_of(answer(executor, question(DESCRIBE)).content) == "SiteDescription"
+
+
+RUBBISH = {
+    "nothing": (RecordDict(), "query.describe"),
+    "damaged": (RecordDict({"message": ConfigRecord({"kind": "DescribeTask", "body": "{"})}), "query.describe"),
+    "describe as train": (DESCRIBE, "train"),
+    "reads the environment": (encode(DescribeTask("${oc.env:HOME}: 1")), "query.describe"),
+    "unknown task": (encode(DescribeTask("task: shell")), "query.describe"),
+}
+
+
+@pytest.mark.parametrize("case", RUBBISH)
+def test_rubbish_is_refused_by_name(executor, case):
+    assert refusal_of(answer(executor, question(*RUBBISH[case]))).error in (
+        "PolicyRefusalError",
+        "WireError",
+        "ConfigurationError",
+    )
+
+
+def test_a_crash_of_the_program_tells_nothing_outside(executor, monkeypatch):
+    def crash(_message, _context):
+        raise ZeroDivisionError("patient Suzuki")
+
+    monkeypatch.setattr(module, "app", crash)
+    refused = refusal_of(answer(executor, question(DESCRIBE)))
+    assert refused.error == "InternalError"
+    assert "Suzuki" not in refused.meaning

@@ -1,0 +1,305 @@
+"""A federation as hospitals run it: real processes, TLS over loopback, two sites of phantom patients.
+
+One federation serves all tests of this file, in order: each test uses what the one before left.
+"""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+from flwr.cli.build import build_fab_from_files
+from flwr.common.serde import fab_to_proto
+from flwr.proto.control_pb2 import StartRunRequest
+from flwr.supercore.fab import Fab
+
+from common import audit
+from common.processes import free_port
+from server.federation.control import Control
+from server.federation.daemon import read_status
+from server.federation.home import FederationHome
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = ["task=classifier", "method=fedavg", "rounds=3", "sites=MCS,TUH", "quorum=2", "training.threads=1"]
+
+
+class Deployed:
+    """Folders and processes of a coordinator and two hospitals."""
+
+    def __init__(self, folder, phantom):
+        self.folder, self.phantom = folder, phantom
+        self.home = FederationHome(folder / "federation")
+        self.processes = {}
+
+    def call(self, module, *arguments, status=0, timeout=150):
+        command = [sys.executable, "-m", module, *map(str, arguments)]
+        result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=timeout)
+        assert result.returncode == status, result.stdout + result.stderr
+        return result.stdout + result.stderr
+
+    def launch(self, name, module, *arguments):
+        with (self.folder / f"{name}.log").open("ab") as log:
+            command = [sys.executable, "-m", module, *map(str, arguments)]
+            self.processes[name] = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+
+    def node(self, name):
+        self.launch(name, "client.cli", "--site", name)
+
+    def enrol(self, name):
+        shown = self.call("client.cli", "enrol", self.home.kits / f"{name}.kit.yaml", "--site", name,
+                          "--data", self.phantom / name)  # fmt: skip
+        fingerprint = re.search(r"SHA256:\S+", shown)[0]
+        self.call("server.cli", "enrol", f"sites/{name}/{name}.request.yaml", "--fingerprint", fingerprint)
+
+    def wait(self, condition, what, seconds=120):
+        end = time.monotonic() + seconds
+        while not condition():
+            logs = "\n".join(f"== {log}\n{log.read_text()[-2000:]}" for log in self.folder.rglob("*.log"))
+            assert time.monotonic() < end, f"waited in vain for: {what}\n{logs}"
+            time.sleep(0.3)
+
+    def online(self):
+        status = read_status(self.home)
+        return {site.site for site in status.sites if site.status == "online"} if status else set()
+
+    def control(self):
+        return Control(int(read_status(self.home).control.rpartition(":")[2]), self.home.authority)
+
+    def stop(self, name):
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGTERM)
+        return process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory, phantom):
+    made = Deployed(tmp_path_factory.mktemp("deployed"), phantom)
+    port = free_port()
+    made.call("server.cli", "init", "test", "--host", "127.0.0.1", "--listen", "127.0.0.1", "--port", port,
+              "--sites", "MCS,TUH")  # fmt: skip
+    for site in ("MCS", "TUH"):
+        made.enrol(site)
+    made.launch("server", "server.cli", "start")
+    for site in ("MCS", "TUH"):
+        made.node(site)
+    try:
+        made.wait(lambda: made.online() == {"MCS", "TUH"}, "both sites online")
+        yield made
+    finally:
+        for process in made.processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in made.processes.values():
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def test_three_rounds_over_tls_give_the_bits_of_the_simulation(deployed, run, tmp_path):
+    shown = deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "first", *SETTINGS)
+    assert "run first is finished" in shown
+    folder = deployed.home.runs / "first"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["rounds"] == 3
+    assert list(summary["sites"]) == ["MCS", "TUH"]
+    assert (folder / "report.html").exists()
+    alone = run(deployed.phantom, tmp_path / "alone", "sites=[MCS,TUH]", "unseen=[]", "phantom.unseen=[]",
+                "federation.quorum=1.0")  # fmt: skip
+    assert alone.exit_code == 0, alone.output
+    assert (folder / "model.safetensors").read_bytes() == (tmp_path / "alone" / "model.safetensors").read_bytes()
+
+
+def test_the_audit_logs_tell_who_asked_what_and_what_left(deployed):
+    entries = audit.read(deployed.folder / "sites" / "TUH" / "audit.jsonl")
+    asked = [entry for entry in entries if entry.event == "asked"]
+    answered = [entry for entry in entries if entry.event == "answered"]
+    assert [entry.details["kind"] for entry in asked] == [
+        "DescribeTask",
+        *["TrainTask", "EvaluateTask"] * 3,
+        "EvaluateTask",
+    ]
+    assert [entry.details["to"] for entry in answered] == [entry.number for entry in asked]
+    updates = [entry.details["bytes"] for entry in answered if entry.details["kind"] == "TrainReport"]
+    models = [entry.details["bytes"] for entry in asked if entry.details["kind"] == "TrainTask"]
+    assert all(0.45 * model < update < 0.55 * model for update, model in zip(updates, models, strict=True))  # bfloat16
+    assert "chain intact" in deployed.call("client.cli", "--site", "TUH", "audit", "--verify")
+    events = [entry.event for entry in audit.read(deployed.home.audit)]
+    assert events[-3:] == ["run ordered", "run begun", "run finished"]
+
+
+def ask(deployed, path, method="GET", body=None, headers=None):
+    """A stranger's request to the public port; returns the status code."""
+    port = yaml.safe_load(deployed.home.settings_file.read_text())["port"]
+    trusted = ssl.create_default_context(cafile=str(deployed.home.authority))
+    request = urllib.request.Request(f"https://127.0.0.1:{port}{path}", method=method, data=body, headers=headers or {})
+    try:
+        with urllib.request.urlopen(request, context=trusted, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_stranger_reaches_health_and_nothing_else(deployed):
+    from flwr.superlink.main import create_app
+
+    protobuf = {"content-type": "application/x-protobuf"}
+    assert ask(deployed, "/health") == 200
+    for path in create_app().openapi()["paths"]:
+        if path == "/health":
+            continue
+        code = ask(deployed, path, "POST", b"", protobuf)
+        assert code in ((400, 401, 415, 422) if path.startswith("/v1/fleet/") else (404,)), f"{path}: {code}"
+    for path in ("/docs", "/openapi.json", "/", "//v1/control/list-runs", "/v1/fleet/../control/list-runs",
+                 "/v1/fleet/%2e%2e/control/list-runs", "/V1/CONTROL/list-runs"):  # fmt: skip
+        assert ask(deployed, path) == 404, path
+
+
+def test_an_unregistered_key_is_refused(deployed):
+    kit = deployed.home.kits / "TUH.kit.yaml"
+    other = deployed.folder / "stranger"
+    deployed.call("client.cli", "enrol", kit, "--site", "TUH", "--data", deployed.phantom / "TUH", "--state", other)
+    deployed.launch("stranger", "client.cli", "--site", "TUH", "--state", other)
+    deployed.wait(lambda: "SuperNode ended with" in (deployed.folder / "stranger.log").read_text(), "the refusal")
+    assert "Failed to initialize the connection" in (other / "log" / "supernode.log").read_text()
+    assert deployed.stop("stranger") == 0
+    assert len([node for node in deployed.control().nodes() if node.name == "TUH"]) == 1
+
+
+HOSTILE = {
+    "pyproject.toml": """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "hostile"
+version = "1.0.0"
+description = "h"
+license = "Apache-2.0"
+dependencies = []
+[tool.flwr.app]
+publisher = "x"
+[tool.flwr.app.components]
+serverapp = "attack:app"
+clientapp = "client.app:app"
+[tool.flwr.app.config]
+""",
+    "client/__init__.py": "open({marker!r}, 'a').write('imported')\n",
+    "client/app.py": "from flwr.clientapp import ClientApp\nopen({marker!r}, 'a').write('run')\napp = ClientApp()\n",
+    "attack.py": """
+import json, time
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import ServerApp
+app = ServerApp()
+@app.main()
+def main(grid, context):
+    content = RecordDict({{"message": ConfigRecord({{"kind": "Shell", "body": "rm -rf /"}})}})
+    nodes = [node.node_id for node in grid.get_nodes()]
+    replies = []
+    for kind in ("train", "query.describe"):
+        replies += grid.send_and_receive([Message(content, node, kind) for node in nodes], timeout=60)
+    with open({answers!r}, "w") as file:
+        json.dump([reply.content["message"]["body"] for reply in replies], file)
+""",
+}
+
+
+def test_a_hostile_bundle_is_never_executed_in_a_hospital(deployed):
+    marker, answers = deployed.folder / "marker", deployed.folder / "answers.json"
+    files = {name: text.format(marker=str(marker), answers=str(answers)).encode() for name, text in HOSTILE.items()}
+    files["pyproject.toml"] = HOSTILE["pyproject.toml"].encode()
+    bundle, _ = build_fab_from_files(files)
+    fab = Fab(hashlib.sha256(bundle).hexdigest(), bundle, {})
+    control = deployed.control()
+    number = control._client.StartRun(StartRunRequest(fab=fab_to_proto(fab))).run_id
+    deployed.wait(lambda: control.run_status(number).startswith("finished"), "the end of the hostile run")
+    assert control.run_status(number) == "finished:completed"
+    replies = [json.loads(text) for text in json.loads(answers.read_text())]
+    assert len(replies) == 4
+    assert {reply["error"] for reply in replies} == {"PolicyRefusalError"}
+    assert not marker.exists()
+
+
+def test_a_policy_that_forbids_the_run_is_named_before_round_1(deployed):
+    settings = deployed.folder / "sites" / "TUH" / "site.yaml"
+    allowed = settings.read_text()
+    settings.write_text(allowed.replace("training.local_epochs: [1, 20]", "training.local_epochs: [1, 1]"))
+    shown = deployed.call(
+        "server.cli", "train", "--scenario", "tiny", "--name", "greedy", *SETTINGS, "training.local_epochs=2"
+    )
+    settings.write_text(allowed)
+    assert "run greedy: failed" in shown
+    assert "TUH's policy: training.local_epochs = 2 is not allowed (1 to 1)" in shown
+    assert "round 1" not in shown
+
+
+def children(pid):
+    """Process ids of everything below a process, by the kernel's own book-keeping."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found += [int(child), *children(int(child))]
+    return found
+
+
+def named(pid, words):
+    return next(
+        child for child in children(pid) if words in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+    )
+
+
+def test_after_kills_on_both_sides_the_run_ends_with_the_same_bits(deployed):
+    """SIGKILL for the ServerApp's process, then for a site's executor, in the middle of rounds."""
+    deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "killed", "--detach", *SETTINGS)
+    progress = deployed.home.runs / "killed" / "progress.log"
+    deployed.wait(lambda: progress.exists() and "round 1/3" in progress.read_text(), "round 1")
+    os.kill(named(deployed.processes["server"].pid, "flwr-serverapp"), signal.SIGKILL)
+    os.kill(named(deployed.processes["TUH"].pid, "client.node.executor"), signal.SIGKILL)
+    shown = deployed.call("server.cli", "show", "killed", "--follow", timeout=400)
+    assert "run killed is finished" in shown
+    assert "resuming after round" in shown
+    models = [(deployed.home.runs / name / "model.safetensors").read_bytes() for name in ("first", "killed")]
+    assert models[0] == models[1]
+
+
+def test_without_a_quorum_the_run_pauses_and_says_who_is_missing(deployed):
+    assert deployed.stop("TUH") == 0
+    deployed.wait(lambda: deployed.online() == {"MCS"}, "TUH offline")
+    shown = deployed.call(
+        "server.cli", "train", "--scenario", "tiny", "--name", "few", *SETTINGS, "joining=1", "deadline=3"
+    )
+    assert "run few: paused: only 1 of 2 sites are connected, 2 are needed. missing: TUH" in shown
+    assert re.search(r"few +paused", deployed.call("server.cli", "runs"))
+    deployed.node("TUH")
+    deployed.wait(lambda: deployed.online() == {"MCS", "TUH"}, "TUH back")
+
+
+def test_a_stopped_run_goes_on_and_a_revoked_site_is_shut_out(deployed):
+    deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "stopped", "--detach", *SETTINGS)
+    rounds = deployed.home.runs / "stopped" / "rounds.jsonl"
+    deployed.wait(rounds.exists, "round 1")
+    deployed.call("server.cli", "stop", "stopped")
+    deployed.wait(lambda: "stopped " in deployed.call("server.cli", "runs").split("\nstopped")[-1], "the stop")
+    deployed.call("server.cli", "sites", "--revoke", "TUH")
+    deployed.wait(lambda: deployed.online() == {"MCS"}, "TUH shut out")
+    shown = deployed.call("server.cli", "resume", "stopped", "--detach")
+    assert "ordered again" in shown
+    deployed.call("server.cli", "stop", "stopped")
+
+
+def test_a_graceful_stop_leaves_no_process(deployed):
+    below = [pid for process in deployed.processes.values() for pid in children(process.pid)]
+    assert len(below) >= 4
+    assert {name: deployed.stop(name) for name in list(deployed.processes)} == {"server": 0, "MCS": 0, "TUH": 0}
+    alive = [pid for pid in below if Path(f"/proc/{pid}").exists()]
+    assert alive == []

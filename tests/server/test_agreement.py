@@ -1,0 +1,36 @@
+"""Before round 1: other programs, other preprocessing and forbidding policies are named, all at once."""
+
+from dataclasses import replace
+
+import pytest
+
+from common.code import code_digest
+from common.errors import DisagreementError, WireError
+from common.protocol import Refusal, SiteDescription
+from server.admission import SiteRefusedError
+from server.agreement import require_agreement
+
+SAME = SiteDescription(9, 9, 18, 3, 0, 6, {}, "known", 0, 0, {}, "0.1.0", code_digest())
+
+
+def test_sites_with_the_same_program_agree_and_a_silent_one_is_not_judged():
+    require_agreement({"MCS": SAME, "TUH": replace(SAME, patients=1)})
+    require_agreement({"MCS": SAME, "TUH": WireError("no answer")})
+    require_agreement({"MCS": SAME, "TUH": SiteRefusedError(Refusal("EmptySiteError", "A site has no patients."))})
+
+
+def test_every_site_that_differs_is_named_with_what_differs():
+    with pytest.raises(DisagreementError) as found:
+        require_agreement(
+            {
+                "MCS": SAME,
+                "OLD": replace(SAME, code="0" * 64, version="0.0.9"),
+                "PIC": SiteRefusedError(Refusal("PreprocessingVersionError", "It prepares images in another way.")),
+                "NO": SiteRefusedError(Refusal("PolicyRefusalError", "6 rounds are not allowed (at most 5)")),
+            }
+        )
+    where = found.value.where
+    assert "OLD runs 0.0.9 (000000000000)" in where
+    assert "PIC: It prepares images in another way." in where
+    assert "NO's policy: 6 rounds are not allowed" in where
+    assert "MCS" not in where
