@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,24 +52,27 @@ def write_archive(folder: Path, images: int) -> None:
 def command(data: Path, state: Path) -> list[str]:
     """The check as a user calls it."""
     start = "from client.cli import main; main()"
+    site = ["--site", "BIG", "--state", str(state)]
     settings = ["imaging.height=64", "imaging.width=48", "model.backbone=resnet8"]
-    return [
-        sys.executable,
-        "-c",
-        start,
-        "--site",
-        "BIG",
-        "--state",
-        str(state),
-        "check",
-        "--data",
-        str(data),
-        *settings,
-    ]
+    return [sys.executable, "-c", start, *site, "check", "--data", str(data), *settings]
 
 
-def watched(arguments: list[str], stop_after: float | None) -> tuple[float, int, int]:
-    """Seconds, peak memory in bytes of the whole process group, and exit code; killed after a time if asked for."""
+@dataclass(frozen=True)
+class Watched:
+    """One run: seconds, peak memory in bytes of the whole process group, exit code."""
+
+    seconds: float
+    peak: int
+    code: int
+
+    def row(self, name: str, images: int) -> str:
+        """Of the table."""
+        rate = images / self.seconds
+        return f"| {name} | {images} | {self.seconds:.0f} | {rate:.0f} | {self.peak / 1e9:.2f} | {self.code} |"
+
+
+def watched(arguments: list[str], stop_after: float | None) -> Watched:
+    """Run a command; kill it after a time if asked for."""
     begun = time.monotonic()
     process = subprocess.Popen(arguments, start_new_session=True, stdout=sys.stderr)
     peak = 0
@@ -85,7 +89,7 @@ def watched(arguments: list[str], stop_after: float | None) -> tuple[float, int,
     watcher.start()
     code = process.wait()
     watcher.join()
-    return time.monotonic() - begun, peak, code
+    return Watched(time.monotonic() - begun, peak, code)
 
 
 def _group(leader: int) -> list[int]:
@@ -114,22 +118,14 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         write_archive(folder / "data", images)
-        print("| run | images | seconds | images/s | peak memory, GB | exit code |\n|---|---|---|---|---|---|")
-        whole, peak, code = watched(command(folder / "data", folder / "whole"), None)
-        print(f"| whole | {images} | {whole:.0f} | {images / whole:.0f} | {peak / 1e9:.2f} | {code} |", flush=True)
-        seconds, peak, code = watched(command(folder / "data", folder / "parts"), whole / 2)
+        print("| run | images prepared | seconds | images/s | peak memory, GB | exit code |\n|---|---|---|---|---|---|")
+        whole = watched(command(folder / "data", folder / "whole"), None)
+        print(whole.row("whole", images), flush=True)
+        half = watched(command(folder / "data", folder / "parts"), whole.seconds / 2)
         done = sum(1 for _ in (folder / "parts/cache").glob("??/*.npy"))
-        print(
-            f"| killed half-way | {done} | {seconds:.0f} | {done / seconds:.0f} | {peak / 1e9:.2f} | {code} |",
-            flush=True,
-        )
-        seconds, peak, code = watched(command(folder / "data", folder / "parts"), None)
-        rest = images - done
-        print(
-            f"| started again | {rest} | {seconds:.0f} | {rest / seconds:.0f} | {peak / 1e9:.2f} | {code} |", flush=True
-        )
-        seconds, peak, code = watched(command(folder / "data", folder / "parts"), None)
-        print(f"| checked again | {images} | {seconds:.0f} | {images / seconds:.0f} | {peak / 1e9:.2f} | {code} |")
+        print(half.row("killed half-way", done), flush=True)
+        again = watched(command(folder / "data", folder / "parts"), None)
+        print(again.row("started again", images - done), flush=True)
     finally:
         shutil.rmtree(folder)
 
