@@ -109,10 +109,10 @@ def sites(
     """List the hospitals: state, since when, fingerprint. Or withdraw the key of one."""
 
     def work() -> str:
-        from server.federation.daemon import read_status
         from server.federation.home import FederationHome, read_settings
         from server.federation.registry import read_sites
         from server.federation.registry import revoke as withdraw
+        from server.federation.status import read_status
 
         place = FederationHome(home)
         settings = read_settings(place)

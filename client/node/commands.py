@@ -102,7 +102,7 @@ def status(context: typer.Context) -> None:
 
     def work() -> str:
         from client.node.home import SiteHome, read_settings
-        from client.node.supervisor import describe, read_status
+        from client.node.status import describe, read_status
 
         home = SiteHome(context.obj.folder())
         settings = read_settings(home)

@@ -26,8 +26,8 @@ from flwr.supercore.fab import Fab
 from common import audit
 from common.processes import free_port
 from server.federation.control import Control
-from server.federation.daemon import read_status
 from server.federation.home import FederationHome
+from server.federation.status import read_status
 
 pytestmark = pytest.mark.slow
 
