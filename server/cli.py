@@ -289,9 +289,11 @@ def audit(home: Home = HOME) -> None:
 
     def work() -> str:
         from common.audit import lines, read
-        from server.federation.home import FederationHome
+        from server.federation.home import FederationHome, read_settings
 
-        return "\n".join(lines(read(FederationHome(home).audit)))
+        place = FederationHome(home)
+        read_settings(place)
+        return "\n".join(lines(read(place.audit)))
 
     guarded(work, "stopped")
 

@@ -42,7 +42,7 @@ class Deployed:
         self.home = FederationHome(folder / "federation")
         self.processes = {}
 
-    def call(self, module, *arguments, status=0, timeout=150):
+    def call(self, module, *arguments, status=0, timeout=900):
         command = [sys.executable, "-m", module, *map(str, arguments)]
         result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=timeout)
         assert result.returncode == status, result.stdout + result.stderr
@@ -62,7 +62,7 @@ class Deployed:
         fingerprint = re.search(r"SHA256:\S+", shown)[0]
         self.call("server.cli", "enrol", f"sites/{name}/{name}.request.yaml", "--fingerprint", fingerprint)
 
-    def wait(self, condition, what, seconds=120):
+    def wait(self, condition, what, seconds=400):
         end = time.monotonic() + seconds
         while not condition():
             logs = "\n".join(f"== {log}\n{log.read_text()[-2000:]}" for log in self.folder.rglob("*.log"))
@@ -79,7 +79,7 @@ class Deployed:
     def stop(self, name):
         process = self.processes.pop(name)
         process.send_signal(signal.SIGTERM)
-        return process.wait(60)
+        return process.wait(120)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def deployed(tmp_path_factory, phantom):
             process.send_signal(signal.SIGTERM)
         for process in made.processes.values():
             try:
-                process.wait(60)
+                process.wait(120)
             except subprocess.TimeoutExpired:
                 process.kill()
 
@@ -265,7 +265,7 @@ def test_after_kills_on_both_sides_the_run_ends_with_the_same_bits(deployed):
     deployed.wait(lambda: progress.exists() and "round 1/3" in progress.read_text(), "round 1")
     os.kill(named(deployed.processes["server"].pid, "flwr-serverapp"), signal.SIGKILL)
     os.kill(named(deployed.processes["TUH"].pid, "client.node.executor"), signal.SIGKILL)
-    shown = deployed.call("server.cli", "show", "killed", "--follow", timeout=400)
+    shown = deployed.call("server.cli", "show", "killed", "--follow")
     assert "run killed is finished" in shown
     assert "resuming after round" in shown
     models = [(deployed.home.runs / name / "model.safetensors").read_bytes() for name in ("first", "killed")]
