@@ -144,7 +144,7 @@ def ask(deployed, path, method="GET", body=None, headers=None):
     trusted = ssl.create_default_context(cafile=str(deployed.home.authority))
     request = urllib.request.Request(f"https://127.0.0.1:{port}{path}", method=method, data=body, headers=headers or {})
     try:
-        with urllib.request.urlopen(request, context=trusted, timeout=20) as answer:
+        with urllib.request.urlopen(request, context=trusted, timeout=120) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -207,7 +207,7 @@ def main(grid, context):
     nodes = [node.node_id for node in grid.get_nodes()]
     replies = []
     for kind in ("train", "query.describe"):
-        replies += grid.send_and_receive([Message(content, node, kind) for node in nodes], timeout=60)
+        replies += grid.send_and_receive([Message(content, node, kind) for node in nodes], timeout=300)
     with open({answers!r}, "w") as file:
         json.dump([reply.content["message"]["body"] for reply in replies], file)
 """,
