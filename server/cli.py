@@ -301,14 +301,17 @@ def audit(home: Home = HOME) -> None:
 def _follow(home: Path, name: str) -> str:
     from server.federation.home import FederationHome
     from server.federation.runs import find_run
-    from server.federation.watching import follow
+    from server.federation.watching import exit_code, follow
 
     place = FederationHome(home)
-    last = ""
-    for line in follow(place, find_run(place, name)):
+    run, last = find_run(place, name), ""
+    for line in follow(place, run):
         if last:
             typer.echo(last)
         last = line
+    if code := exit_code(run):
+        typer.echo(last, err=True)
+        raise typer.Exit(code)
     return last
 
 

@@ -235,7 +235,7 @@ def test_a_policy_that_forbids_the_run_is_named_before_round_1(deployed):
     allowed = settings.read_text()
     settings.write_text(allowed.replace("training.local_epochs: [1, 20]", "training.local_epochs: [1, 1]"))
     shown = deployed.call(
-        "server.cli", "train", "--scenario", "tiny", "--name", "greedy", *SETTINGS, "training.local_epochs=2"
+        "server.cli", "train", "--scenario", "tiny", "--name", "greedy", *SETTINGS, "training.local_epochs=2", status=36
     )
     settings.write_text(allowed)
     assert "run greedy: failed" in shown
@@ -276,7 +276,7 @@ def test_without_a_quorum_the_run_pauses_and_says_who_is_missing(deployed):
     assert deployed.stop("TUH") == 0
     deployed.wait(lambda: deployed.online() == {"MCS"}, "TUH offline")
     shown = deployed.call(
-        "server.cli", "train", "--scenario", "tiny", "--name", "few", *SETTINGS, "joining=1", "deadline=3"
+        "server.cli", "train", "--scenario", "tiny", "--name", "few", *SETTINGS, "joining=1", "deadline=3", status=23
     )
     assert "run few: paused: only 1 of 2 sites are connected, 2 are needed. missing: TUH" in shown
     assert re.search(r"few +paused", deployed.call("server.cli", "runs"))

@@ -1,13 +1,16 @@
 """What a coordinator sees of a run: its lines, a table a round, time left, and how it ended."""
 
+import json
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
 from common.configuration import load_run
 from common.locking import held
+from server.cli import app
 from server.federation.home import FederationHome
-from server.federation.runs import PROGRESS, State, new_run
+from server.federation.runs import FAILURE, PROGRESS, State, new_run
 from server.federation.watching import follow, overview, table, time_left
 from server.history import Quarantined, RoundRecord, SiteTraining, SiteValidation, write_history
 
@@ -71,3 +74,18 @@ def test_an_order_that_nobody_took_up_is_shown_as_ordered(home):
     assert "run ordered" in overview(run)
     run.write(State("running", run.order.number))
     assert "running    round 0 of 3  fedavg  MCS, TUH" in overview(run)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "code"),
+    [("finished", "", 0), ("stopped", "", 0), ("paused", "QuorumError", 23), ("failed", "DisagreementError", 36),
+     ("failed", "", 37)],
+)  # fmt: skip
+def test_a_followed_run_that_did_not_succeed_ends_the_command_with_its_errors_code(home, state, error, code):
+    run = new_run(home, "a", load_run("tiny"))
+    run.write(State(state, run.order.number, reason="why"))
+    if error:
+        (run.folder / FAILURE).write_text(json.dumps({"error": error, "what": "w", "where": "", "do": ""}))
+    result = CliRunner().invoke(app, ["show", "a", "--follow", "--home", str(home.folder)])
+    assert result.exit_code == code
+    assert f"run a is {state}" in result.output or f"run a: {state}: why" in result.output
