@@ -48,7 +48,7 @@ class Chosen:
 
         home = SiteHome(self.folder())
         if home.settings_file.exists():
-            enrolled = home.site(read_settings(home))
-            return enrolled if data is None else Site(enrolled.name, data, enrolled.state, enrolled.cache_gb)
+            settings = read_settings(home)
+            return Site(settings.site, data or home.data(settings), home.folder.resolve(), settings.cache_gb)
         name = check_name(self.site or home.folder.name)
         return Site(name, data or HOSPITALS / name, home.folder)

@@ -17,6 +17,9 @@ from common.data.split import assign_splits
 from common.errors import ConfigurationError, EmptySiteError, OneClassSiteError, PreprocessingVersionError
 from common.names import check_name
 
+DEFAULT_CACHE_GB, CACHE_GB = 50.0, "cache-gb"
+"""Bound of a site's cache, and the key of the node configuration that changes it."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -29,7 +32,7 @@ class Site:
     name: str
     data: Path
     state: Path
-    cache_gb: float = 50.0
+    cache_gb: float = DEFAULT_CACHE_GB
 
     @property
     def cache(self) -> Path:
@@ -43,7 +46,7 @@ class Site:
 
 
 def site_of(context: Context) -> Site:
-    """Read the site from Flower's node configuration (keys ``site``, ``data``, ``state``).
+    """Read the site from Flower's node configuration (keys ``site``, ``data``, ``state``; ``cache-gb`` if not 50).
 
     Raises:
         ConfigurationError: a key is missing or the name is not a plain word.
@@ -54,7 +57,8 @@ def site_of(context: Context) -> Site:
         if not isinstance(value, str) or not value:
             raise ConfigurationError(f"the node configuration lacks '{key}'", do="start the node through xai-client")
         found[key] = value
-    return Site(check_name(found["site"]), Path(found["data"]), Path(found["state"]))
+    bound = context.node_config.get(CACHE_GB, str(DEFAULT_CACHE_GB))
+    return Site(check_name(found["site"]), Path(found["data"]), Path(found["state"]), float(bound))
 
 
 _prepared: dict[tuple[Site, str], SiteData] = {}

@@ -109,10 +109,10 @@ def sites(
     """List the hospitals: state, since when, fingerprint. Or withdraw the key of one."""
 
     def work() -> str:
-        from server.federation.daemon import read_status
         from server.federation.home import FederationHome, read_settings
         from server.federation.registry import read_sites
         from server.federation.registry import revoke as withdraw
+        from server.federation.status import read_status
 
         place = FederationHome(home)
         settings = read_settings(place)
@@ -289,9 +289,11 @@ def audit(home: Home = HOME) -> None:
 
     def work() -> str:
         from common.audit import lines, read
-        from server.federation.home import FederationHome
+        from server.federation.home import FederationHome, read_settings
 
-        return "\n".join(lines(read(FederationHome(home).audit)))
+        place = FederationHome(home)
+        read_settings(place)
+        return "\n".join(lines(read(place.audit)))
 
     guarded(work, "stopped")
 
@@ -299,14 +301,17 @@ def audit(home: Home = HOME) -> None:
 def _follow(home: Path, name: str) -> str:
     from server.federation.home import FederationHome
     from server.federation.runs import find_run
-    from server.federation.watching import follow
+    from server.federation.watching import exit_code, follow
 
     place = FederationHome(home)
-    last = ""
-    for line in follow(place, find_run(place, name)):
+    run, last = find_run(place, name), ""
+    for line in follow(place, run):
         if last:
             typer.echo(last)
         last = line
+    if code := exit_code(run):
+        typer.echo(last, err=True)
+        raise typer.Exit(code)
     return last
 
 

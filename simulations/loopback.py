@@ -15,11 +15,11 @@ from client.site import Site
 from common import progress
 from common.errors import QuorumError, RunStateError
 from common.processes import Child, free_port
-from server.federation.daemon import read_status
 from server.federation.founding import found
 from server.federation.home import FederationHome, FederationSettings
 from server.federation.registry import admit
 from server.federation.runs import Run
+from server.federation.status import read_status
 from server.federation.watching import follow
 
 FOLDER, RUN = "federation", "run"

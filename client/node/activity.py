@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from flwr.app import RecordDict
-from pydantic import TypeAdapter, ValidationError
 
+from client.node.status import Doing
 from common.atomic import write_text
 from common.errors import StorageError, WireError
 from common.protocol import EvaluateTask, TrainTask, decode, kind_of
@@ -18,29 +18,6 @@ from common.protocol import EvaluateTask, TrainTask, decode, kind_of
 logger = logging.getLogger("xai_federation.executor")
 
 _DOING = {"TrainTask": "training", "EvaluateTask": "evaluating", "DescribeTask": "describing its data"}
-
-
-@dataclass(frozen=True)
-class Doing:
-    """A moment of the executor."""
-
-    what: str = "starting"
-    run: str = ""
-    round: int = 0
-    rounds: int = 0
-    since: float = 0.0
-    """Seconds since the epoch."""
-    seconds_left: float | None = None
-    """Of the run, from the pace of its rounds so far; ``None`` before the second round."""
-
-    def line(self) -> str:
-        """As a person reads it: ``training round 3 of 20, 4 min left``."""
-        text = self.what
-        if self.round and self.rounds:
-            text += f" round {self.round} of {self.rounds}"
-        if self.seconds_left is not None:
-            text += f", {self.seconds_left / 60:.0f} min left"
-        return text
 
 
 class Activity:
@@ -83,11 +60,3 @@ class Activity:
             write_text(self._path, json.dumps(asdict(doing)))
         except StorageError as error:  # work goes on; only the status is out of date
             logger.error("%s", error)
-
-
-def read_activity(path: Path) -> Doing:
-    """What the executor was doing when it last wrote; before it has written, it is starting."""
-    try:
-        return TypeAdapter(Doing).validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return Doing()

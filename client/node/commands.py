@@ -79,7 +79,7 @@ def status(context: typer.Context) -> None:
 
     def work() -> str:
         from client.node.home import SiteHome, read_settings
-        from client.node.supervisor import describe, read_status
+        from client.node.status import describe, read_status
 
         home = SiteHome(context.obj.folder())
         settings = read_settings(home)
@@ -112,10 +112,12 @@ def audit(
     """Check the chain of the audit log, and print who asked what, what left, and how many bytes."""
 
     def work() -> str:
-        from client.node.home import SiteHome
+        from client.node.home import SiteHome, read_settings
         from common.audit import lines, read
 
-        shown = lines(read(SiteHome(context.obj.folder()).audit))
+        home = SiteHome(context.obj.folder())
+        read_settings(home)
+        shown = lines(read(home.audit))
         return shown[-1] if verify else "\n".join(shown)
 
     guarded(work, "stopped")

@@ -29,6 +29,7 @@ from client.node.activity import Activity
 from client.node.home import SiteHome, read_settings
 from client.node.request import check_request, refuse, size_of
 from client.node.taking import LOST, Handover, Source, Taken
+from client.site import CACHE_GB, Site
 from common import audit
 from common.errors import XaiFederationError
 from common.offline import switch_off
@@ -87,10 +88,10 @@ def answer(executor: Executor, taken: Taken) -> Message:
             home.audit, "asked", run=run, request=asked, kind=kind, bytes=size_of(content), bundle=taken.bundle
         )
         settings = read_settings(home)
-        site = home.site(settings)
+        site = Site(settings.site, home.data(settings), home.folder.resolve(), settings.cache_gb)
         executor.activity.begin(run, content)
         check_request(settings.policy, site, asked, content, datetime.datetime.now().time())
-        own = {"site": site.name, "data": str(site.data), "state": str(site.state)}
+        own = {"site": site.name, "data": str(site.data), "state": str(site.state), CACHE_GB: str(site.cache_gb)}
         context = Context(TaskIdentity.run_id, TaskIdentity.node_id, dict(own), RecordDict(), {})
         reply = app(message, context)
         audit.append(

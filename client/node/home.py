@@ -9,7 +9,6 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from client.node.policy import Policy
-from client.site import Site
 from common.errors import ConfigurationError
 
 SETTINGS = "site.yaml"
@@ -91,9 +90,9 @@ class SiteHome:
         """Flower's own folder (``FLWR_HOME``)."""
         return self.folder / "flower"
 
-    def site(self, settings: SiteSettings) -> Site:
-        """The site as the ClientApp knows it."""
-        return Site(settings.site, (self.folder / settings.data).resolve(), self.folder.resolve(), settings.cache_gb)
+    def data(self, settings: SiteSettings) -> Path:
+        """The site's data folder."""
+        return (self.folder / settings.data).resolve()
 
 
 def read_settings(home: SiteHome) -> SiteSettings:

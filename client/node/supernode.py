@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from pathlib import Path
 
 from flwr.supernode import start_client_internal as loop
 from flwr.supernode.cli.flower_supernode import flower_supernode
 
-from client.node.home import SiteHome, SiteSettings
+from client.node.status import CONNECTED
 from common.atomic import write_text
 from common.processes import die_with_parent
 from common.waiting import look_often
 
-CONNECTED = "XAI_NODE_CONNECTED"
 LOOK_SECONDS = 0.5
 """How often the coordinator is asked for work; Flower's 3 s would be the larger part of a small round."""
 
@@ -41,25 +39,6 @@ class _NotesConnection(logging.Handler):
         """See whether this line is the one."""
         if record.getMessage().startswith("SuperNode ID:"):
             write_text(self._file, "connected\n")
-
-
-def command(home: SiteHome, settings: SiteSettings, port: int) -> list[str]:
-    """How the supervisor starts this process."""
-    return [
-        *(sys.executable, "-P", "-m", "client.node.supernode"),
-        *("--superlink", settings.address),
-        *("--root-certificates", str(home.authority)),
-        *("--auth-supernode-private-key", str(home.key)),
-        *("--isolation", "process"),
-        *("--superexec-auth-secret-file", str(home.executor_secret)),
-        *("--host", "127.0.0.1"),
-        *("--port", str(port)),
-    ]
-
-
-def environment(home: SiteHome, connected: Path) -> dict[str, str]:
-    """Environment of this process."""
-    return {"FLWR_HOME": str(home.flower.resolve()), CONNECTED: str(connected)}
 
 
 def main() -> None:

@@ -7,21 +7,18 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
-from pydantic import TypeAdapter, ValidationError
-
-from client.node import supernode
-from client.node.activity import Doing, read_activity
 from client.node.health import health_server
 from client.node.home import SiteHome, SiteSettings, read_settings
 from client.node.reach import Reach
+from client.node.status import CONNECTED, Doing, NodeStatus, describe, read_activity
 from common import audit, progress
 from common.atomic import write_text
 from common.code import code_digest, software_version
 from common.data.manifest import MANIFEST
 from common.errors import CodeChangedError, ConfigurationError, EmptySiteError, StorageError
-from common.locking import held, is_held
+from common.locking import held
 from common.processes import Child, free_port
 
 TICK_SECONDS = 0.5
@@ -29,21 +26,6 @@ GRACE_SECONDS = 300.0
 """How long a request that is being worked on may take to be finished at a graceful stop."""
 DELIVERY_SECONDS = 5.0
 """How long the SuperNode is given to hand over the last answer."""
-
-
-@dataclass(frozen=True)
-class NodeStatus:
-    """``status.json``: the node, as a person or a monitor reads it."""
-
-    state: str
-    """``connecting``, ``connected``, ``unreachable`` (no way to the coordinator) or ``stopping``."""
-    address: str
-    doing: str
-    version: str
-    restarts: int
-    problem: str
-    since: float
-    """When ``state`` became what it is, seconds since the epoch."""
 
 
 def preflight(home: SiteHome) -> SiteSettings:
@@ -61,7 +43,7 @@ def preflight(home: SiteHome) -> SiteSettings:
             where=str(home.settings_file),
             do=f"if you meant to update it: xai-client --site {settings.site} pin; if not, find out who changed it",
         )
-    data = home.site(settings).data
+    data = home.data(settings)
     if not (data / MANIFEST).is_file():
         raise EmptySiteError(f"the data folder has no {MANIFEST}", where=str(data), do="correct data: in site.yaml")
     for secret in (home.key, home.executor_secret):
@@ -101,12 +83,12 @@ class _Node:
         self._connected_file = home.folder / "connected"
         self._connected_file.unlink(missing_ok=True)
         home.activity_file.unlink(missing_ok=True)
-        port = free_port()
+        port, environment = free_port(), {"FLWR_HOME": str(home.flower.resolve())}
         self._supernode = Child(
             "SuperNode",
-            supernode.command(home, settings, port),
+            _supernode_command(home, settings, port),
             home.logs / "supernode.log",
-            supernode.environment(home, self._connected_file),
+            environment | {CONNECTED: str(self._connected_file)},
         )
         cores = settings.policy.cores
         self._executor = Child(
@@ -116,7 +98,7 @@ class _Node:
                 *("--runtime", f"127.0.0.1:{port}"),
             ],
             home.logs / "executor.log",
-            {"FLWR_HOME": str(home.flower.resolve())} | ({"OMP_NUM_THREADS": str(cores)} if cores else {}),
+            environment | ({"OMP_NUM_THREADS": str(cores)} if cores else {}),
         )
         self.reach = Reach(settings.address, home.authority)
         self._restarts = -1
@@ -178,18 +160,14 @@ class _Node:
             self._line = line
 
 
-def describe(status: NodeStatus) -> str:
-    """One line: ``connected to fl.example.org:8443, training round 3 of 20, 4 min left``."""
-    where = "connected to" if status.state == "connected" else f"{status.state},"
-    problem = f" ({status.problem})" if status.problem else ""
-    return f"{where} {status.address}{problem}, {status.doing}"
-
-
-def read_status(home: SiteHome) -> NodeStatus | None:
-    """What a running node last wrote; ``None`` when none runs."""
-    if not is_held(home.lock):
-        return None
-    try:
-        return TypeAdapter(NodeStatus).validate_json(home.status_file.read_bytes())
-    except (OSError, ValidationError):
-        return None
+def _supernode_command(home: SiteHome, settings: SiteSettings, port: int) -> list[str]:
+    return [
+        *(sys.executable, "-P", "-m", "client.node.supernode"),
+        *("--superlink", settings.address),
+        *("--root-certificates", str(home.authority)),
+        *("--auth-supernode-private-key", str(home.key)),
+        *("--isolation", "process"),
+        *("--superexec-auth-secret-file", str(home.executor_secret)),
+        *("--host", "127.0.0.1"),
+        *("--port", str(port)),
+    ]

@@ -9,19 +9,18 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
-from pydantic import TypeAdapter, ValidationError
 
 from common import audit, progress
 from common.atomic import write_text
 from common.code import code_digest, software_version
 from common.enrolment import Request
 from common.errors import AddressError, ConfigurationError, XaiFederationError
-from common.locking import held, is_held
+from common.locking import held
 from common.processes import Child, free_port
 from server.federation.certificates import WARN_DAYS, check_certificate
 from server.federation.control import Control, Node
@@ -29,32 +28,10 @@ from server.federation.founding import now
 from server.federation.home import FederationHome, FederationSettings, read_settings
 from server.federation.keeper import keep_runs
 from server.federation.registry import read_sites
+from server.federation.status import SeenSite, ServerStatus
 
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class SeenSite:
-    """An admitted site as the server last saw it."""
-
-    site: str
-    status: str
-    """``never connected``, ``online``, ``offline`` or ``revoked``."""
-    since: str
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class ServerStatus:
-    """``status.json``."""
-
-    address: str
-    version: str
-    certificate_days: int
-    control: str
-    """``host:port`` of Flower's Control interface, on loopback."""
-    sites: list[SeenSite]
 
 
 def run_server(home: FederationHome, stopping: threading.Event) -> None:
@@ -206,13 +183,3 @@ def _require_free(host: str, port: int) -> None:
                 where="federation.yaml: listen, port",
                 do="stop the program that holds the port, or choose another port and send new kits",
             ) from error
-
-
-def read_status(home: FederationHome) -> ServerStatus | None:
-    """What a running server last wrote; ``None`` when none runs."""
-    if not is_held(home.lock):
-        return None
-    try:
-        return TypeAdapter(ServerStatus).validate_json(home.status_file.read_bytes())
-    except (OSError, ValidationError):
-        return None

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 
+from common import errors
 from common.configuration import RunConfig, read_run
 from common.locking import is_held
 from server.federation.home import FederationHome
@@ -82,6 +83,15 @@ def ending(run: Run, state: State) -> str:
         return f"run {run.name} is finished; report: {run.folder / 'report.html'}"
     go_on = f"; go on with: xai-server resume {run.name}" if state.state != "failed" or run.rounds_done else ""
     return f"run {run.name}: {state.state}{f': {state.reason}' if state.reason else ''}{go_on}"
+
+
+def exit_code(run: Run) -> int:
+    """What a command that followed the run ends with: 0, or the code of the error that paused or failed it."""
+    if run.state.state not in ("paused", "failed"):
+        return 0
+    failure = run.failure()
+    error = getattr(errors, failure.error, None) if failure else None
+    return int(error.exit_code) if error else errors.RunStateError.exit_code
 
 
 def overview(run: Run) -> str:

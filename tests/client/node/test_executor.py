@@ -9,9 +9,10 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from client.node import executor as module
-from client.node.activity import Activity, read_activity
+from client.node.activity import Activity
 from client.node.executor import Executor, answer
 from client.node.home import SiteHome
+from client.node.status import read_activity
 from client.node.taking import Source, Taken
 from common.audit import read
 from common.configuration import load_run, task_of, to_yaml
