@@ -121,7 +121,7 @@ def examine_manifest(source: Path, site: str) -> tuple[Manifest, list[XaiFederat
     Raises:
         ManifestError, MissingColumnError, EmptySiteError: no rows can be read at all.
     """
-    path = source if source.suffix.lower() == ".csv" else source / MANIFEST
+    path = source if source.is_file() or source.suffix.lower() == ".csv" else source / MANIFEST
     rows = _read_rows(path)
     if not rows:
         raise EmptySiteError(
