@@ -215,6 +215,12 @@ def test_unknown_boxes_are_called_unknown(example_run: Path, change: Change) -> 
     assert "4 sites trained together" in text and "simulated" not in text
 
 
+def test_all_patients_of_an_unseen_site_are_test_patients(example_run: Path) -> None:
+    text = _page(example_run).text
+    assert re.search(r"MCS trained 150 300 600 104 60 136 MLO 300 CC 300 known 0 0 90 22 38 ", text)
+    assert re.search(r"UNSEEN unseen 150 300 600 104 60 136 MLO 300 CC 300 known 3 1 - - 150 ", text)
+
+
 def test_replies_that_were_not_used_are_visible(example_run: Path) -> None:
     text = _page(example_run).text
     assert "RAW: reply put into quarantine (WireError: the digest does not fit), in round 3" in text
