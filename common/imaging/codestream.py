@@ -1,6 +1,9 @@
-"""How large an image a compressed frame announces, read before a decoder takes memory for it."""
+"""How large an image a compressed frame announces or holds, found before a decoder takes memory for it."""
 
 from __future__ import annotations
+
+import struct
+from itertools import pairwise
 
 from pydicom import uid
 
@@ -25,6 +28,31 @@ def announced_shape(frame: bytes, syntax: uid.UID) -> tuple[int, int, int]:
     if shape is None:
         raise ValueError("the compressed pixel data are damaged: they do not tell their size")
     return shape
+
+
+def refuse_long_runs(frame: bytes, pixels: int) -> None:
+    """PackBits segments (PS3.5 Annex G) say how long they are only by unpacking: count, before pydicom unpacks all.
+
+    Args:
+        frame: RLE lossless.
+        pixels: bytes that each of its segments should give.
+
+    Raises:
+        ValueError: a segment gives, or takes, more than twice that much.
+    """
+    most = 2 * pixels + 64
+    if len(frame) < 64:
+        return  # pydicom says what is wrong
+    segments = min(struct.unpack("<L", frame[:4])[0], 15)
+    for begin, end in pairwise((*struct.unpack(f"<{segments}L", frame[4 : 4 + 4 * segments]), len(frame))):
+        at, length = begin, 0
+        while at < end and length <= most and at - begin <= most:
+            byte = frame[at]
+            literal = byte < 128
+            length += byte + 1 if literal else (257 - byte) % 129  # 128 does nothing
+            at += byte + 2 if literal else 1 + (byte != 128)
+        if at < end and (length > most or at - begin > most):
+            raise ValueError("the run-length data are longer than the image")
 
 
 def _jpeg(frame: bytes) -> tuple[int, int, int] | None:

@@ -14,7 +14,7 @@ from pydicom.dataset import FileDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
 
-from common.imaging.codestream import announced_shape
+from common.imaging.codestream import announced_shape, refuse_long_runs
 from common.imaging.dicom_file import refuse_frames
 
 MOST_PIXELS = 50_000_000
@@ -61,7 +61,9 @@ def decode(header: FileDataset) -> npt.NDArray[np.integer]:
         raise ValueError("its head does not tell how the pixels are stored (no Transfer Syntax UID)")
     if syntax.is_compressed and not syntax.is_deflated and syntax not in DECODERS:
         raise ValueError(f"its compression is not supported: {syntax.name}")
-    if syntax in DECODERS and syntax != uid.RLELossless:
+    if syntax == uid.RLELossless:
+        refuse_long_runs(get_frame(header.PixelData, 0, number_of_frames=1), rows * columns)
+    elif syntax in DECODERS:
         _refuse_other_size(get_frame(header.PixelData, 0, number_of_frames=1), header)
     values = _decoded(header, DECODERS.get(syntax, ""))
     if values.shape[:2] != (rows, columns):

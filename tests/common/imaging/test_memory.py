@@ -28,6 +28,7 @@ CASES = [
     worst_cases.endless_pixels,
     worst_cases.many_fragments,
     worst_cases.run_length_bomb,
+    worst_cases.run_length_overrun,
     worst_cases.deep_sequences,
     worst_cases.large_png,
 ]

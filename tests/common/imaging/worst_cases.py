@@ -89,6 +89,17 @@ def run_length_bomb(path):
     header.save_as(path, enforce_file_format=True)
 
 
+def run_length_overrun(path):
+    """8 x 8 in the header, 2.5 gigabytes of zeros in the runs."""
+    run = bytes([129, 0]) * 20_000_000
+    head = struct.pack("<16I", 2, 64, 64, *[0] * 13)
+    header = dicom(np.zeros((8, 8), np.uint16))
+    header.file_meta.TransferSyntaxUID = uid.RLELossless
+    header.PixelData = encapsulate([head + run])
+    header["PixelData"].VR = "OB"
+    header.save_as(path, enforce_file_format=True)
+
+
 def deep_sequences(path):
     """Sequences in sequences, a thousand deep."""
     dicom(np.zeros((8, 8), np.uint16)).save_as(path, enforce_file_format=True)
