@@ -12,6 +12,8 @@ NO_SIZE = (0xC4, 0xC8, 0xCC)
 """Markers among those of JPEG frames that announce something else (Huffman tables, arithmetic coding)."""
 JPEG_LS_FRAME = 0xF7
 WITHOUT_LENGTH = (0x01, *range(0xD0, 0xDA))
+HARMLESS = 4 << 20
+"""Bytes: run-length data, which grow at most 64-fold, of this size are not worth counting."""
 
 
 def announced_shape(frame: bytes, syntax: uid.UID) -> tuple[int, int, int]:
@@ -41,8 +43,8 @@ def refuse_long_runs(frame: bytes, pixels: int) -> None:
         ValueError: a segment gives, or takes, more than twice that much.
     """
     most = 2 * pixels + 64
-    if len(frame) < 64:
-        return  # pydicom says what is wrong
+    if len(frame) <= HARMLESS:
+        return
     segments = min(struct.unpack("<L", frame[:4])[0], 15)
     for begin, end in pairwise((*struct.unpack(f"<{segments}L", frame[4 : 4 + 4 * segments]), len(frame))):
         at, length = begin, 0
