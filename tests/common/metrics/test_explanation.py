@@ -2,9 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from common.imaging.box import Box
-from common.metrics.explanation import energy_in_boxes, pointing_game
+from common.metrics.explanation import (
+    Overlap,
+    energy_in_boxes,
+    mask_of_boxes,
+    overlap,
+    pointing_game,
+    rank_accuracy,
+    rank_correlation,
+)
 
 
 def map_with(**peaks):
@@ -78,3 +87,60 @@ def test_a_box_smaller_than_a_pixel_is_that_pixel():
 
 def test_a_box_reaching_beyond_the_map_is_cut():
     assert energy_in_boxes(np.ones((6, 8), np.float32), [Box(-5, -5, 2, 99)]) == pytest.approx(2 / 8)
+
+
+def brute_overlap(hot, truth):
+    common = sum(bool(h and t) for h, t in zip(hot.ravel(), truth.ravel(), strict=True))
+    union = sum(bool(h or t) for h, t in zip(hot.ravel(), truth.ravel(), strict=True))
+    return common / union, 2 * common / (hot.sum() + truth.sum())
+
+
+def test_overlap_is_that_of_a_count_pixel_by_pixel():
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        found = random.random((6, 8)).astype(np.float32)
+        truth = random.random((6, 8)) > 0.7
+        level = float(random.uniform(0.1, 1.0))
+        measured = overlap(found, truth, level)
+        assert (measured.iou, measured.dice) == pytest.approx(brute_overlap(found >= level * found.max(), truth))
+
+
+def test_overlap_of_nothing_and_of_bad_input():
+    truth = mask_of_boxes((6, 8), [Box(3, 2, 5, 4)])
+    assert overlap(np.zeros((6, 8), np.float32), truth) == Overlap(0.0, 0.0)
+    assert overlap(truth.astype(np.float32), truth) == Overlap(1.0, 1.0)
+    with pytest.raises(ValueError, match="level 0"):
+        overlap(truth.astype(np.float32), truth, 0.0)
+    with pytest.raises(ValueError, match="differ in shape"):
+        overlap(np.zeros((8, 6), np.float32), truth)
+
+
+def test_rank_accuracy_counts_the_hottest_inside():
+    truth = mask_of_boxes((6, 8), [Box(0, 0, 2, 2)])
+    found = map_with(r0c0=5.0, r0c1=4.0, r5c7=3.0, r4c4=2.0, r1c1=1.0)
+    assert rank_accuracy(found, truth) == 0.5
+    assert rank_accuracy(truth.astype(np.float32), truth) == 1.0
+    assert np.isnan(rank_accuracy(found, np.zeros((6, 8), bool)))
+
+
+def test_rank_accuracy_of_a_constant_map_is_chance_wherever_the_lesion_lies():
+    truth = mask_of_boxes((6, 8), [Box(0, 0, 8, 1)])
+    chance = np.mean([rank_accuracy(np.zeros((6, 8), np.float32), truth, seed) for seed in range(400)])
+    assert chance == pytest.approx(8 / 48, abs=0.03)
+
+
+def test_rank_correlation_is_spearmans_over_tissue():
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        one, other = random.integers(0, 5, (2, 6, 8)).astype(np.float32)
+        tissue = random.random((6, 8)) > 0.3
+        assert rank_correlation(one, other, tissue) == pytest.approx(spearmanr(one[tissue], other[tissue]).statistic)
+    assert rank_correlation(one, np.ones_like(one), tissue) == 0.0
+    assert rank_correlation(one, other, np.zeros_like(tissue)) == 0.0
+
+
+def test_air_makes_no_two_maps_alike():
+    tissue = mask_of_boxes((6, 8), [Box(0, 0, 4, 6)])
+    random = np.random.default_rng(5)
+    one, other = np.where(tissue, random.random((2, 6, 8)), 0.0).astype(np.float32)
+    assert abs(rank_correlation(one, other, tissue)) < 0.5 < rank_correlation(one, other, np.ones_like(tissue))
