@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from client.explanation.case import commands as case
 from client.node import commands as node
 from client.preflight import commands as preflight
 from common.command import guarded
@@ -21,6 +22,7 @@ app = typer.Typer(
 
 node.register(app)
 preflight.register(app)
+case.register(app)
 
 
 @app.command("import")

@@ -189,3 +189,9 @@ class PreflightError(XaiFederationError):
     """A site's data are not fit for training; the report of its check says why."""
 
     exit_code = 40
+
+
+class CaseError(XaiFederationError):
+    """There is no such exam, patient or image to explain."""
+
+    exit_code = 45

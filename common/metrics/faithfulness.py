@@ -33,18 +33,22 @@ class PixelFlipping:
     """The hottest tissue comes back first: high is good."""
 
 
-def tissue_baseline(image: Map, tissue: Mask, share: float = 1 / 16) -> Map:
+def tissue_baseline(image: Map, tissue: Mask, share: float = 1 / 16, hidden: Mask | None = None) -> Map:
     """The image with its tissue smoothed until no lesion is left; air, and the breast's outline, stay.
 
     Args:
         image: ``(H, W)``.
         tissue: ``(H, W)``; air is not smoothed in.
         share: standard deviation of the Gaussian, as a share of the image's height.
+        hidden: ``(H, W)``, tissue that is not smoothed in either, as what is to vanish.
     """
     sigma = share * image.shape[0]
-    weight = gaussian_filter(tissue.astype(np.float64), sigma)
-    smooth = gaussian_filter(np.where(tissue, image, 0.0).astype(np.float64), sigma)
-    return np.where(tissue, smooth / np.maximum(weight, 1e-12), image).astype(np.float32)
+    known = tissue if hidden is None else tissue & ~hidden
+    weight = gaussian_filter(known.astype(np.float64), sigma)
+    smooth = gaussian_filter(np.where(known, image, 0.0).astype(np.float64), sigma)
+    middle = float(np.median(image[known])) if known.any() else 0.0
+    near = np.where(weight > 1e-6, smooth / np.maximum(weight, 1e-6), middle)
+    return np.where(tissue, near, image).astype(np.float32)
 
 
 def pixel_flipping(score: Score, image: Map, found: Map, tissue: Mask, steps: int = 16, seed: int = 0) -> PixelFlipping:

@@ -1,0 +1,53 @@
+"""``xai-client explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.chosen import Chosen
+from common.command import guarded
+
+
+def explain(
+    context: typer.Context,
+    exams: Annotated[
+        list[str] | None, typer.Argument(help="Exams or patients by the manifest's names, or image files.")
+    ] = None,
+    model: Annotated[Path, typer.Option(help="The run's model.safetensors.")] = Path("model.safetensors"),
+    worst: Annotated[int, typer.Option(min=0, help="Also so many test exams that the model judged worst.")] = 0,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with manifest.csv, or a CSV file. Default: the site's data folder.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write reports anew that are there already.")] = False,
+) -> None:
+    """Write case reports: what the model says of an exam, where it looked, what would change its mind.
+
+    Pages and pictures go to reports/cases in the site's state folder and nowhere else. An interrupted call goes on
+    where it stopped.
+
+    Examples:
+
+        xai-client --site TUH explain --model runs/demo/model.safetensors --worst 20
+
+        xai-client --site TUH explain E0012 E0047 --model model.safetensors
+    """
+    chosen: Chosen = context.obj
+
+    def work() -> str:
+        from client.explanation.case.reports import write_reports
+        from client.explanation.gradcam import grad_cam
+        from common.models.published import read_published
+
+        published = read_published(model)
+        index = write_reports(chosen.on_disk(data), published, {"gradcam": grad_cam}, exams or [], worst, replace)
+        return f"reports: {index}"
+
+    guarded(work, "stopped; finished reports are kept, the same call goes on from there")
+
+
+def register(app: typer.Typer) -> None:
+    """Put the command onto ``xai-client``."""
+    app.command()(explain)

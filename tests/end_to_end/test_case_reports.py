@@ -1,0 +1,168 @@
+"""``xai-client explain`` with a published model: pages as a radiologist opens them, pictures, and what is refused."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from client.cli import app
+from client.explanation.case.case import make_case
+from client.explanation.case.choice import exams
+from client.site import Site, load_site
+from common.configuration import load_run
+from common.imaging.box import Box
+from common.metrics.explanation import mask_of_boxes, overlap
+from common.models.published import read_published
+from server.app import initial_model
+from server.publish import write_model
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = """<script>
+const layer = () => [...document.querySelectorAll('.layer')].map((one) => +getComputedStyle(one).opacity);
+const boxes = () => +getComputedStyle(document.querySelector('.film svg')).opacity;
+const seen = [layer(), boxes()];
+const slider = document.getElementById('opacity');
+slider.value = 20; slider.dispatchEvent(new Event('input'));
+document.getElementById('boxes').click();
+seen.push(layer(), boxes());
+document.querySelectorAll('input[name=method]')[1].click();
+seen.push(layer());
+document.body.dataset.seen = JSON.stringify(seen);
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def site(phantom, tmp_path_factory):
+    return Site("TUH", phantom / "TUH", tmp_path_factory.mktemp("state"))
+
+
+def call(site, *arguments):
+    options = ["--site", site.name, "--state", str(site.state), "explain", "--data", str(site.data)]
+    return CliRunner().invoke(app, [*options, *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A published model that has not learnt anything: what it says does not matter here."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    config = load_run("tiny")
+    write_model(path, initial_model(config).state_dict(), config, 3, -0.5)
+    return path
+
+
+@pytest.fixture(scope="module")
+def reports(site, model):
+    result = call(site, "--model", model, "--worst", 2)
+    assert result.exit_code == 0, result.output
+    return sorted((site.state / "reports" / "cases").glob("*/*/report.html"))
+
+
+def test_the_worst_exams_have_a_page_pictures_and_a_line_in_the_index(site, reports):
+    assert len(reports) == 2
+    index = (reports[0].parents[1] / "index.html").read_text()
+    for report in reports:
+        assert f'href="{report.parent.name}/report.html"' in index
+        pictures = sorted(report.parent.glob("*.png"))
+        assert len(pictures) >= 2
+        assert all(np.asarray(Image.open(picture)).std() > 5 for picture in pictures)
+        text = report.read_text()
+        assert "Not for diagnosis" in text
+        assert "probability of malignancy" in text
+        assert "what the doctors marked" in text or "nothing marked by the doctors" in text or "not known" in text
+
+
+def test_the_page_asks_nothing_of_the_outside(reports):
+    text = reports[0].read_text()
+    references = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s)>]+)""", text)
+    assert references
+    assert all(reference.startswith(("data:", "#")) for reference in references)
+    assert "default-src 'none'" in text
+
+
+def test_a_second_call_leaves_finished_reports_and_replace_makes_them_anew(site, reports, model):
+    before = reports[0].stat().st_mtime_ns
+    assert call(site, "--model", model, "--worst", 2).exit_code == 0
+    assert reports[0].stat().st_mtime_ns == before
+    assert call(site, "--model", model, "--worst", 2, "--replace").exit_code == 0
+    assert reports[0].stat().st_mtime_ns > before
+
+
+def test_a_map_comes_back_onto_the_original_where_the_doctors_box_is(site, model):
+    """An explainer that marks the boxes in the network's input must mark them in the original picture too."""
+    published = read_published(model)
+    data = load_site(site, published.task)
+    marked = [exam for exam in exams(data) if any(view.boxes for view in data.breasts[exam.breasts[0]].views)]
+    assert {data.breasts[exam.breasts[0]].laterality for exam in marked} == {"L", "R"}
+    for exam in marked[:8]:
+        index = exam.breasts[0]
+        inputs = [
+            mask_of_boxes(image.pixels.shape, image.geometry.boxes_to_input(view.boxes or ()))
+            for view, image in zip(data.breasts[index].views, data.views[index], strict=True)
+        ]
+        found = np.stack(inputs).astype(np.float32)
+        case = make_case(published, {"boxes": lambda model, images, found=found: found}, data, exam, seed=0)
+        for view in case.breasts[0].views:
+            if view.boxes:
+                truth = mask_of_boxes(view.grey.shape, [Box(*corners) for corners in view.boxes])
+                assert overlap(view.maps["boxes"], truth).iou > 0.5  # a pixel of this small input is large
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_slider_switch_and_boxes_work_in_a_browser(reports, tmp_path):
+    page = reports[0].read_text()
+    # A second method, so that there is something to switch to.
+    radio = re.search(r'<label><input type="radio".*?</label>', page)[0]
+    layer = re.search(r'<img class="layer on".*?>', page)[0]
+    other = radio.replace("gradcam", "other").replace(" checked", "")
+    page = page.replace(radio, radio + other)
+    page = page.replace(layer, layer + layer.replace(" on", "").replace("gradcam", "other"))
+    page = page.replace("</body>", f"{DRIVER}</body>")
+    (tmp_path / "page.html").write_text(page)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]  # fmt: skip
+    shown = subprocess.run(
+        [CHROMIUM, *flags, "--dump-dom", f"file://{tmp_path / 'page.html'}"],
+        capture_output=True, text=True, timeout=120, check=True,
+    ).stdout  # fmt: skip
+    seen = re.search(r'data-seen="(.*?)"', shown)[1].replace("&quot;", '"')
+    at_first, boxes_at_first, fainter, boxes_off, switched = json.loads(seen)
+    assert at_first[0] == pytest.approx(0.7)
+    assert at_first[1] == 0
+    assert boxes_at_first == 1
+    assert fainter[0] == pytest.approx(0.2)
+    assert boxes_off == 0
+    assert switched[0] == 0
+    assert switched[1] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "code"),
+    [
+        ((), "which exams?", 45),
+        (("NOBODY",), "has no usable exam, patient or image 'NOBODY'", 45),
+    ],
+)
+def test_bad_requests_are_named(site, model, arguments, words, code):
+    result = call(site, *arguments, "--model", model)
+    assert result.exit_code == code
+    assert words in result.output
+
+
+def test_a_file_that_is_no_published_model_is_named(site, tmp_path, model):
+    for name, content in (
+        ("absent", None),
+        ("text", b"hello"),
+        ("cut", (model).read_bytes()[:-9]),
+    ):
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        result = call(site, "--model", path, "--worst", 1)
+        assert result.exit_code == 20, result.output
+        assert "WeightsFileError" in result.output
+        assert str(path) in result.output.replace("\n", "")
