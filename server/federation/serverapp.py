@@ -10,14 +10,19 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from flwr.superlink.grid import HttpGrid
 
 from common.atomic import write_text
+from common.configuration import RunConfig, read_run
 from common.errors import ConfigurationError, XaiFederationError
 from common.locking import held
+from common.models.classifier import build_classifier
+from common.packing import packed_size
 from common.progress import shown_by
 from common.waiting import look_often
 from server.app import run
-from server.federation.runs import FAILURE, PROGRESS, Failure
+from server.federation.bounded_grid import BoundedGrid
+from server.federation.runs import CONFIG, FAILURE, PROGRESS, Failure
 
 LOCK, PATIENCE_SECONDS = "run.lock", 120.0
 
@@ -44,6 +49,11 @@ class FileReporter:
         """Nothing was shown."""
 
 
+def largest_reply(config: RunConfig) -> int:
+    """Bytes of the largest array that a site may answer with: an update holds no more than the model."""
+    return packed_size(build_classifier(config.model, seed=0).state_dict())
+
+
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run or resume the federation in ``run-folder``; a named error is written there as ``failure.json``."""
@@ -53,11 +63,12 @@ def main(grid: Grid, context: Context) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     look_often()
     place = Path(folder)
+    assert isinstance(grid, HttpGrid)  # what Flower's runner makes
     try:
         # an earlier attempt that was told to stop may still be about to: two must never write one folder
         with held(place / LOCK, "this run", PATIENCE_SECONDS), shown_by(FileReporter(place / PROGRESS)):
             (place / FAILURE).unlink(missing_ok=True)
-            run(grid, place)
+            run(BoundedGrid(grid, largest_reply(read_run(place / CONFIG))), place)
     except XaiFederationError as error:
         failure = Failure(type(error).__name__, error.what, error.where, error.do)
         write_text(place / FAILURE, json.dumps(failure.__dict__, indent=1))
