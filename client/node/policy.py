@@ -13,8 +13,8 @@ from common.configuration import TaskConfig, settings
 from common.configuration.loading import valid_keys
 from common.errors import ConfigurationError, PolicyRefusalError
 
-LEAST_MEMORY_GB = 1.0
-"""The executor with PyTorch takes about half of it before any work."""
+LEAST_MEMORY_GB = 2.0
+"""The executor with PyTorch takes 1.3 GiB before any work."""
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -14,7 +15,7 @@ from flwr.superlink.grid import HttpGrid
 
 from common.atomic import write_text
 from common.configuration import RunConfig, read_run
-from common.errors import ConfigurationError, XaiFederationError
+from common.errors import ConfigurationError, StorageError, XaiFederationError
 from common.locking import held
 from common.models.classifier import build_classifier
 from common.packing import packed_size
@@ -23,6 +24,8 @@ from common.waiting import look_often
 from server.app import run
 from server.federation.bounded_grid import BoundedGrid
 from server.federation.runs import CONFIG, FAILURE, PROGRESS, Failure
+
+logger = logging.getLogger("xai_federation.serverapp")
 
 LOCK, PATIENCE_SECONDS = "run.lock", 120.0
 
@@ -36,9 +39,12 @@ class FileReporter:
         self._path = path
 
     def say(self, line: str) -> None:
-        """Add the line."""
-        with self._path.open("a") as stream:
-            stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+        """Add the line; when the disk is full the run goes on without it, and ends at its next checkpoint."""
+        try:
+            with self._path.open("a") as stream:
+                stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+        except OSError as error:
+            logger.error("cannot write %s (%s): %s", self._path, error.strerror, line)
 
     def start(self, description: str, total: int) -> Callable[[int], None]:
         """Counted work is not shown: the lines of the rounds tell how far it is."""
@@ -71,5 +77,6 @@ def main(grid: Grid, context: Context) -> None:
             run(BoundedGrid(grid, largest_reply(read_run(place / CONFIG))), place)
     except XaiFederationError as error:
         failure = Failure(type(error).__name__, error.what, error.where, error.do)
-        write_text(place / FAILURE, json.dumps(failure.__dict__, indent=1))
+        with contextlib.suppress(StorageError):  # a full disk: the run is begun again without a word
+            write_text(place / FAILURE, json.dumps(failure.__dict__, indent=1))
         raise
