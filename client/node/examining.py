@@ -58,14 +58,18 @@ def examine_if_changed(home: SiteHome) -> Readiness:
     site = Site(settings.site, home.data(settings), home.folder.resolve(), settings.cache_gb)
     task = load_task(None)
     now, before = state_of(site, task), read_readiness(home)
-    if before is not None and before.state == now:
-        return before
+    last = before if before is not None and before.state == now else None
+    if last is not None and not settings.policy.gpus:
+        return last
+    from client.node import limits  # with PyTorch, which takes seconds to load
+
+    limits.apply(settings.policy)  # a GPU that is not there shows now, not in the executor's log
+    if last is not None:
+        return last
     from client.compute import is_out_of_memory
-    from client.node import limits
     from client.preflight.check import check
     from client.preflight.finding import Severity
 
-    limits.apply(settings.policy)
     try:
         result = check(site, task)
     except Exception as error:

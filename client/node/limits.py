@@ -38,12 +38,12 @@ def require_gpus(gpus: Sequence[int] | None, present: int) -> None:
     """Refuse a policy that names a GPU which is not there: training on the CPU instead would be a silent fallback.
 
     Raises:
-        ConfigurationError: naming the GPU.
+        ConfigurationError: as said.
     """
     for number in gpus or ():
         if number >= present:
             raise ConfigurationError(
-                f"policy: gpus names GPU {number}, this machine offers {present}",
+                f"policy: gpus names a GPU that is not there: of those allowed this machine offers {present}",
                 where="site.yaml: policy.gpus",
                 do="count from 0; [] trains on the CPU, null takes what there is",
             )
@@ -73,6 +73,8 @@ def apply(policy: Policy) -> None:
     devices = visible_devices(policy.gpus, os.environ.get(VISIBLE))
     if devices is not None:
         os.environ[VISIBLE] = devices  # CUDA reads it when it is first used
+        if policy.gpus:
+            require_gpus(range(len(policy.gpus)), torch.cuda.device_count())
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             total = torch.cuda.get_device_properties(number).total_memory

@@ -33,11 +33,26 @@ def test_what_is_hidden_from_the_process_stays_hidden(gpus, offered, visible):
 
 def test_a_gpu_that_is_not_there_is_refused_rather_than_replaced_by_the_cpu():
     for call in (lambda: visible_devices([2], "0,1"), lambda: require_gpus([0], 0), lambda: visible_devices([0], "")):
-        with pytest.raises(ConfigurationError, match="names GPU"):
+        with pytest.raises(ConfigurationError, match="names a GPU that is not there"):
             call()
     require_gpus([0, 1], 2)
     require_gpus(None, 0)
     require_gpus([], 0)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() > 7, reason="this machine has eight GPUs")
+def test_without_the_gpu_of_its_policy_the_executor_does_not_begin():
+    lines = in_a_process(
+        BIND
+        + """
+from common.errors import ConfigurationError
+try:
+    apply(Policy(gpus=[7]))
+except ConfigurationError as error:
+    print(error.what)
+"""
+    )
+    assert lines == ["policy: gpus names a GPU that is not there: of those allowed this machine offers 0"]
 
 
 @pytest.mark.parametrize(
