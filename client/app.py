@@ -10,6 +10,7 @@ from dataclasses import replace
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from client.compute import is_out_of_memory
 from client.description import describe
 from client.evaluation import measure, summarise
 from client.explanation.report import explain
@@ -18,9 +19,9 @@ from client.site import Site, load_site, site_of
 from client.training import Round, train
 from common.configuration import TaskConfig, task_from_yaml
 from common.data.dataset import SiteData
-from common.errors import EmptySiteError, WireError, XaiFederationError
+from common.errors import EmptySiteError, MemoryLimitError, WireError, XaiFederationError
 from common.models.classifier import BreastClassifier, build_classifier
-from common.packing import Tensors, pack, unpack
+from common.packing import Tensors, pack, packed_size, unpack
 from common.parameters import difference, rounded
 from common.protocol import (
     DescribeTask,
@@ -44,11 +45,19 @@ def _answer(message: Message, context: Context, work: Callable[[Site, RecordDict
         content = work(site_of(context), message.content)
     except XaiFederationError as error:
         logger.error("%s refused: %s: %s", message.metadata.message_type, type(error).__name__, error)
-        content = encode(Refusal(type(error).__name__, (type(error).__doc__ or "").split("\n")[0]))
-    except Exception:  # a node survives every request, and no exception's text may leave it
+        content = refusal_of(error)
+    except Exception as error:  # a node survives every request
         logger.exception("%s failed", message.metadata.message_type)
-        content = encode(Refusal("InternalError", "The site's program failed; its own log says why."))
+        content = refusal_of(error)
     return Message(content, reply_to=message)
+
+
+def refusal_of(error: Exception) -> RecordDict:
+    """What leaves the site of an error: a name and its general meaning, never its text."""
+    kind = MemoryLimitError if is_out_of_memory(error) else type(error)
+    if not issubclass(kind, XaiFederationError):
+        return encode(Refusal("InternalError", "The site's program failed; its own log says why."))
+    return encode(Refusal(kind.__name__, (kind.__doc__ or "").split("\n")[0]))
 
 
 @app.train()
@@ -70,8 +79,8 @@ def describe_action(message: Message, context: Context) -> Message:
 
 
 def _model(task: TaskConfig, content: RecordDict) -> tuple[BreastClassifier, Tensors]:
-    tensors = unpack(packed_array(content))
     model = build_classifier(task.model, seed=0)
+    tensors = unpack(packed_array(content, packed_size(model.state_dict())))
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -100,6 +109,7 @@ def _train(site: Site, content: RecordDict) -> RecordDict:
         steps=result.steps,
         loss=result.loss,
         seconds=result.seconds,
+        round=order.round,
     )
     return encode(report, pack(update))
 
@@ -113,11 +123,11 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
     model, _ = _model(task, content)
     logits = predict(model, data, task.training, f"{site.name}: {order.split} patients")
     if not order.final:
-        return encode(replace(summarise(data, logits), seconds=time.monotonic() - begun))
+        return encode(replace(summarise(data, logits), seconds=time.monotonic() - begun, round=order.round))
     calibrated = logits + order.prior_log_odds
     report = measure(data, calibrated, task.evaluation, order.seed)
     scores = explain(model, data, calibrated, task.evaluation, site, order.seed)
-    return encode(replace(report, explanations=scores, seconds=time.monotonic() - begun))
+    return encode(replace(report, explanations=scores, seconds=time.monotonic() - begun, round=order.round))
 
 
 def _describe(site: Site, content: RecordDict) -> RecordDict:

@@ -11,6 +11,9 @@ from torch import nn
 
 from common.configuration import TrainingConfig
 
+_OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory", "bad_alloc")
+"""What PyTorch and oneDNN say of it; on a CPU they have no error of their own."""
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -50,3 +53,10 @@ def choose(training: TrainingConfig) -> Compute:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bf16 = training.precision == "bf16" or (training.precision == "auto" and has_fast_bf16(device))
     return Compute(device, bf16)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: of Python, of PyTorch on the CPU, or on a GPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)

@@ -10,6 +10,10 @@ from pathlib import Path
 
 PACKAGES = ("client", "common")
 """What runs in a hospital."""
+VERSION_HEADER, CODE_HEADER = "xai-version", "xai-code"
+"""A node's requests say in these which program it is."""
+SHORT = 12
+"""Characters of a digest that people compare."""
 
 
 @cache

@@ -83,9 +83,14 @@ def fingerprint(public_key: str) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
+def openssh(key: ec.EllipticCurvePublicKey) -> str:
+    """The public key as OpenSSH writes it."""
+    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
 def make_request(federation: str, site: str, key: ec.EllipticCurvePrivateKey) -> Request:
     """Sign a request for admission with the site's key."""
-    public_key = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    public_key = openssh(key.public_key())
     signature = key.sign(_signed(federation, site, public_key), ec.ECDSA(hashes.SHA384()))
     return Request(federation, site, public_key, base64.b64encode(signature).decode())
 

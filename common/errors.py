@@ -125,6 +125,18 @@ class WireError(XaiFederationError):
     exit_code = 24
 
 
+class MessageTooLargeError(WireError):
+    """A message, or what it announces, is larger than its task allows; it was not unpacked."""
+
+    exit_code = 25
+
+
+class MemoryLimitError(XaiFederationError):
+    """The work needs more memory than the machine has, or than the site's policy allows."""
+
+    exit_code = 26
+
+
 class EnrolmentError(XaiFederationError):
     """A startup kit or a request for admission is damaged, or for another site or federation."""
 

@@ -19,6 +19,8 @@ from safetensors.torch import load, save
 from common.errors import WireError
 
 METADATA = "xai-federation"
+_ENTRY_BYTES = 256
+"""Room for what the header says of one tensor besides its name and shape, and for the metadata."""
 
 Tensors = dict[str, torch.Tensor]
 Bytes = npt.NDArray[np.uint8]
@@ -54,7 +56,7 @@ def read_metadata(data: bytes) -> dict[str, str]:
         length = int.from_bytes(data[:8], "little")
         text = json.loads(data[8 : 8 + length])["__metadata__"][METADATA]
         return {str(key): str(value) for key, value in json.loads(text).items()}
-    except (ValueError, AttributeError, LookupError, TypeError) as error:
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
         raise WireError("packed tensors have a damaged header", do="send or copy them again") from error
 
 
@@ -67,11 +69,23 @@ def from_bytes(data: bytes) -> tuple[Tensors, dict[str, str]]:
     metadata = read_metadata(data)
     try:
         tensors = load(data)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:  # a dtype that torch lacks, ...
         raise WireError(f"packed tensors are damaged: {error}", do="send or copy them again") from error
     if metadata.get("digest") != digest(tensors):
         raise WireError("packed tensors do not match their digest", do="send or copy them again")
     return tensors, metadata
+
+
+def packed_size(tensors: Mapping[str, torch.Tensor], itemsize: int | None = None) -> int:
+    """Most bytes that :func:`pack` takes for tensors like these: their values, and a bound of the header.
+
+    Args:
+        tensors: only names, shapes and dtypes are looked at.
+        itemsize: bytes of one value, where the dtype on the wire is another than that of ``tensors``.
+    """
+    values = sum(value.numel() * (itemsize or value.element_size()) for value in tensors.values())
+    header = sum(len(json.dumps(name)) + 24 * value.ndim + _ENTRY_BYTES for name, value in tensors.items())
+    return values + header + _ENTRY_BYTES
 
 
 def pack(tensors: Mapping[str, torch.Tensor]) -> Bytes:

@@ -8,13 +8,14 @@ unknown fields refused) and at most one packed array (``common.packing``).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import ClassVar, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from common.errors import WireError
+from common.errors import MessageTooLargeError, WireError
 from common.packing import Bytes
 
 _STRICT = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
@@ -45,6 +46,8 @@ class TrainReport:
     loss: float
     """Mean training loss over the local steps."""
     seconds: float
+    round: int = 0
+    """Of the task that it answers; a report that does not say so is refused."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ class EvaluationReport:
     calibration: list[CalibrationBin] = field(default_factory=list)
     explanations: dict[str, ExplanationScore] = field(default_factory=dict)
     seconds: float = 0.0
+    round: int = 0
+    """Of the task that it answers."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,10 @@ class Refusal:
 AnyMessage = TrainTask | TrainReport | EvaluateTask | EvaluationReport | DescribeTask | SiteDescription | Refusal
 M = TypeVar("M", TrainTask, TrainReport, EvaluateTask, EvaluationReport, DescribeTask, SiteDescription, Refusal)
 _RECORD, _ARRAYS, _PACKED = "message", "arrays", "packed"
+MAXIMUM_TEXT = 2**20
+"""Characters of a message's text; the longest, an evaluation, takes some thousands."""
+_HEADER_SLACK = 1024
+"""Bytes that Flower's serialisation puts before an array."""
 
 
 def encode(message: AnyMessage, packed: Bytes | None = None) -> RecordDict:
@@ -196,26 +205,48 @@ def decode(content: RecordDict, kind: type[M]) -> M:
 
     Raises:
         WireError: another kind, a missing, unknown or ill-typed field.
+        MessageTooLargeError: a text that no message needs.
     """
     record = content.get(_RECORD)
     if kind_of(content) != kind.__name__ or not isinstance(record, ConfigRecord):
-        raise WireError(f"expected a {kind.__name__}, got '{kind_of(content) or 'something else'}'")
+        raise WireError(f"expected a {kind.__name__}, got '{kind_of(content)[:40] or 'something else'}'")
+    body = record.get("body", "")
+    if not isinstance(body, str):
+        raise WireError(f"the body of a {kind.__name__} is no text")
+    if len(body) > MAXIMUM_TEXT:
+        raise MessageTooLargeError(f"the text of a {kind.__name__} has {len(body)} characters, at most {MAXIMUM_TEXT}")
     try:
-        return TypeAdapter(kind).validate_json(str(record.get("body", "")))
+        return TypeAdapter(kind).validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise WireError(f"malformed {kind.__name__}: {place}: {first['msg']}") from error
 
 
-def packed_array(content: RecordDict) -> Bytes:
-    """The packed array of a message.
+def packed_array(content: RecordDict, maximum: int) -> Bytes:
+    """The packed array of a message, without copying it.
+
+    Args:
+        content: of the message.
+        maximum: bytes that the array may take: the receiver knows the model (``common.packing.packed_size``).
 
     Raises:
-        WireError: there is none.
+        WireError: there is none, or it is not one flat array of bytes.
+        MessageTooLargeError: it is larger; nothing of it was unpacked.
     """
     arrays = content.get(_ARRAYS)
     if not isinstance(arrays, ArrayRecord) or _PACKED not in arrays:
         raise WireError("the message carries no model or update")
-    array: Bytes = np.asarray(arrays[_PACKED].numpy())
-    return array
+    data = arrays[_PACKED].data
+    if len(data) > maximum + _HEADER_SLACK:
+        raise MessageTooLargeError(f"the array takes {len(data)} bytes, this model's at most {maximum}")
+    stream = BytesIO(data[:_HEADER_SLACK])
+    try:
+        version = np.lib.format.read_magic(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream) if version == (1, 0) else ((), False, None)
+    except ValueError as error:
+        raise WireError("the array's header is damaged") from error
+    start = stream.tell()
+    if dtype != np.uint8 or shape != (len(data) - start,):
+        raise WireError("the array is not one flat array of bytes, whole")
+    return np.frombuffer(data, dtype=np.uint8, offset=start)

@@ -10,9 +10,13 @@ import torch
 from flwr.app import RecordDict
 
 from common.errors import WireError
-from common.packing import Tensors, unpack
+from common.packing import Tensors, packed_size, unpack
 from common.parameters import shared, squared_norm
-from common.protocol import M, Refusal, TrainReport, decode, kind_of, packed_array
+from common.protocol import EvaluationReport, M, Refusal, TrainReport, decode, kind_of, packed_array
+
+MAXIMUM_PATIENTS = 10_000_000
+"""More than any hospital has; a site's weight in the mean goes by what it says."""
+_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 class SiteRefusedError(WireError):
@@ -29,6 +33,14 @@ class UpdateNotFiniteError(WireError):
 
 class UpdateTooLargeError(WireError):
     """An update is larger than ``federation.maximum_update_norm``."""
+
+
+class StaleReplyError(WireError):
+    """A reply answers another round than the one that is being worked on."""
+
+
+class ImpossibleFiguresError(WireError):
+    """A report holds figures that cannot be true."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,11 @@ def answer(reply: RecordDict | WireError, kind: type[M]) -> M:
 
 
 def admit(
-    reply: RecordDict | WireError, model: Mapping[str, torch.Tensor], wire_dtype: str, maximum_norm: float
+    reply: RecordDict | WireError,
+    model: Mapping[str, torch.Tensor],
+    wire_dtype: str,
+    maximum_norm: float,
+    number: int,
 ) -> Admitted:
     """Check a training reply against the model it answers.
 
@@ -69,25 +85,28 @@ def admit(
         model: global tensors that were sent.
         wire_dtype: dtype the update must have (``bfloat16`` or ``float32``).
         maximum_norm: largest L2 norm of an acceptable update.
+        number: round that was asked for.
 
     Raises:
-        WireError: malformed message, digest, names, shapes, dtypes, counts.
-        SiteRefusedError, UpdateNotFiniteError, UpdateTooLargeError: as named.
+        WireError: malformed message, digest, names, shapes, dtypes.
+        MessageTooLargeError: more bytes than an update of this model takes; they were not unpacked.
+        SiteRefusedError, StaleReplyError, ImpossibleFiguresError, UpdateNotFiniteError, UpdateTooLargeError: as named.
     """
-    if isinstance(reply, WireError):
-        raise reply
     report = answer(reply, TrainReport)
-    if report.patients < 1 or report.breasts < report.patients or not 0 <= report.malignant <= report.breasts:
-        raise WireError(f"impossible counts: {report.patients} patients, {report.breasts} breasts")
+    _require_round(report.round, number)
+    if not (0 <= report.malignant <= report.breasts and 1 <= report.patients <= report.breasts):
+        raise ImpossibleFiguresError(f"impossible counts: {report.patients} patients, {report.breasts} breasts")
+    if report.breasts > 2 * MAXIMUM_PATIENTS or report.steps < 0 or not 0 <= report.seconds < math.inf:
+        raise ImpossibleFiguresError("impossible counts or times")
     if not math.isfinite(report.loss):
         raise UpdateNotFiniteError(f"training loss is {report.loss}")
-    packed = packed_array(reply)
+    expected, dtype = shared(model), _DTYPES[wire_dtype]
+    assert isinstance(reply, RecordDict)  # else there had been no report
+    packed = packed_array(reply, packed_size(expected, dtype.itemsize))
     update = unpack(packed)
-    expected = shared(model)
     if update.keys() != expected.keys():
         odd = sorted(update.keys() ^ expected.keys())
         raise WireError(f"the update holds other tensors than the model: {', '.join(odd[:3])} ({len(odd)} differ)")
-    dtype = {"bfloat16": torch.bfloat16, "float32": torch.float32}[wire_dtype]
     for name, value in update.items():
         if value.shape != expected[name].shape:
             raise WireError(f"{name} has shape {tuple(value.shape)}, expected {tuple(expected[name].shape)}")
@@ -99,3 +118,27 @@ def admit(
     if norm > maximum_norm:
         raise UpdateTooLargeError(f"update norm {norm:.3g} is over the limit {maximum_norm:.3g}")
     return Admitted({name: value.float() for name, value in update.items()}, norm, packed.nbytes, report)
+
+
+def evaluated(reply: RecordDict | WireError, number: int) -> EvaluationReport:
+    """Check the reply to an evaluation of round ``number``: a single site's word chooses among the rounds.
+
+    Raises:
+        WireError: malformed message.
+        SiteRefusedError, StaleReplyError, ImpossibleFiguresError: as named.
+    """
+    report = answer(reply, EvaluationReport)
+    _require_round(report.round, number)
+    if not (0 <= report.malignant <= report.breasts and 0 <= report.patients <= report.breasts):
+        raise ImpossibleFiguresError(f"impossible counts: {report.patients} patients, {report.breasts} breasts")
+    if report.loss is not None and not 0 <= report.loss < math.inf:
+        raise ImpossibleFiguresError(f"impossible loss: {report.loss}")
+    for name, item in (("AUC", report.auc), ("sensitivity", report.sensitivity), ("Brier score", report.brier)):
+        if any(value is not None and not 0 <= value <= 1 for value in (item.value, item.low, item.high)):
+            raise ImpossibleFiguresError(f"impossible {name}: {item.value}")
+    return report
+
+
+def _require_round(said: int, number: int) -> None:
+    if said != number:
+        raise StaleReplyError(f"the reply is for round {said or 'none'}, round {number} was asked")

@@ -106,30 +106,19 @@ def enrol(
 def sites(
     revoke: Annotated[str, typer.Option(help="Withdraw the key of this hospital, for ever.")] = "", home: Home = HOME
 ) -> None:
-    """List the hospitals: state, since when, fingerprint. Or withdraw the key of one."""
+    """List the hospitals: state, since when, program, fingerprint. Or withdraw the key of one."""
 
     def work() -> str:
         from server.federation.home import FederationHome, read_settings
-        from server.federation.registry import read_sites
         from server.federation.registry import revoke as withdraw
-        from server.federation.status import read_status
+        from server.federation.roll import overview
 
         place = FederationHome(home)
         settings = read_settings(place)
         if revoke:
             withdrawn = withdraw(place, revoke)
             return f"{revoke}: key {withdrawn.fingerprint} is withdrawn; a running server shuts it out within seconds"
-        status = read_status(place)
-        seen = {site.fingerprint: site for site in status.sites} if status else {}
-        lines = []
-        for site in read_sites(place):
-            now = seen.get(site.fingerprint)
-            word = "revoked" if site.revoked else now.status if now else "server is not running"
-            since = site.revoked or (now.since if now else "")
-            lines.append(f"{site.site:12} {word:22} {since[:19]:20} {site.fingerprint}")
-        listed = {line.split()[0] for line in lines}
-        lines += [f"{name:12} has a kit, no request yet" for name in settings.sites if name not in listed]
-        return "\n".join(lines) or "no sites; make a kit: xai-server kit SITE"
+        return "\n".join(overview(place, settings)) or "no sites; make a kit: xai-server kit SITE"
 
     guarded(work, "stopped")
 

@@ -11,12 +11,14 @@ from flwr.app import Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from common.errors import QuorumError, WireError
+from common.errors import MessageTooLargeError, QuorumError, WireError
 
 POLL_SECONDS = 0.2
 LOOK_SECONDS = 2.0
 """How often the connected sites are looked at, to ask those again that lost the question."""
 MAXIMUM_CRASHES = 3
+TOO_LARGE, MALFORMED = 1001, 1002
+"""Beyond Flower's error codes: what our deployed Grid says of a reply, with a reason of its own."""
 
 
 def connected_sites(grid: Grid) -> dict[str, int]:
@@ -145,7 +147,7 @@ class _Asked:
             self._not_received.add(site)
             return
         self.waiting.discard(site)
-        yield site, WireError(f"the site's program failed (Flower error {code})")
+        yield site, _named(code, reply.error.reason or "")
 
     def lost(self) -> list[str]:
         """Sites that are connected, have not answered, and no longer hold the question."""
@@ -155,6 +157,12 @@ class _Asked:
             for site in sorted(self.waiting)
             if site in there and (site in self._not_received or there[site] != self._activated[site])
         ]
+
+
+def _named(code: int, reason: str) -> WireError:
+    if code == TOO_LARGE:
+        return MessageTooLargeError(reason)
+    return WireError(reason if code == MALFORMED else f"the site's program failed (Flower error {code})")
 
 
 def _activations(grid: Grid) -> dict[str, str]:

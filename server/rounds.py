@@ -17,7 +17,7 @@ from common.errors import CheckpointError, QuorumError, WireError
 from common.packing import Tensors, pack
 from common.protocol import EvaluateTask, EvaluationReport, TrainTask, encode
 from server import checkpoint as checkpoints
-from server.admission import admit, answer
+from server.admission import Admitted, admit, evaluated
 from server.aggregation.mean import RunningMean, finish, fold
 from server.aggregation.optimizer import OptimizerState, step
 from server.aggregation.weights import site_weight
@@ -32,6 +32,7 @@ from server.history import (
     read_history,
     write_history,
 )
+from server.norms import judged, yardstick
 
 
 @dataclass
@@ -69,7 +70,7 @@ def run_rounds(federation: Federation, initial: Tensors) -> list[RoundRecord]:
             _validate(federation, current.model, records)
             advance(1)
         for number in range(len(records) + 1, rounds + 1):
-            current = _train_round(federation, current, number)
+            current = _train_round(federation, current, records, number)
             checkpoints.save(folder, current, config)
             records.append(current.record)
             write_history(federation.history_file, records)
@@ -102,7 +103,7 @@ def _restore(federation: Federation, initial: Tensors) -> tuple[list[RoundRecord
     return records, current
 
 
-def _train_round(federation: Federation, current: Checkpoint, number: int) -> Checkpoint:
+def _train_round(federation: Federation, current: Checkpoint, earlier: list[RoundRecord], number: int) -> Checkpoint:
     config = federation.config
     limits, method = config.federation, config.method
     begun = time.monotonic()
@@ -116,12 +117,15 @@ def _train_round(federation: Federation, current: Checkpoint, number: int) -> Ch
     def content(_: str) -> RecordDict:
         return encode(task, packed)
 
-    for site, reply in exchange(federation.grid, nodes, content, "train", str(number), limits.deadline_seconds):
-        try:
-            good = admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm)
-        except WireError as error:
-            record.quarantined.append(Quarantined(site, type(error).__name__, error.what))
-            progress.say(f"round {number}: reply of {site} put into quarantine: {error.what}")
+    def read(reply: RecordDict | WireError) -> Admitted:
+        return admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm, number)
+
+    replies = exchange(federation.grid, nodes, content, "train", str(number), limits.deadline_seconds)
+    measure = yardstick(earlier, limits.maximum_norm_ratio)
+    for site, good in judged(replies, read, measure, federation.folder / "waiting", config.sites):
+        if isinstance(good, WireError):
+            record.quarantined.append(Quarantined(site, type(good).__name__, good.what))
+            progress.say(f"round {number}: reply of {site} put into quarantine: {good.what}")
             continue
         record.bytes_received += good.bytes
         weight = site_weight(method.site_weights, good.report.patients)
@@ -188,7 +192,7 @@ def evaluate(
     )
     for site, reply in answers:
         try:
-            reports[site] = answer(reply, EvaluationReport)
+            reports[site] = evaluated(reply, task.round)
         except WireError as error:
             bad.append(Quarantined(site, type(error).__name__, error.what))
             progress.say(f"evaluation of {site} put into quarantine: {error.what}")

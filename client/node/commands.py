@@ -15,8 +15,11 @@ def choose(
     context: typer.Context,
     site: Annotated[str, typer.Option(help="Name of the site, e.g. TUH.")] = "",
     state: Annotated[Path | None, typer.Option(help="The site's state folder. Default: sites/SITE.")] = None,
+    accept_findings: Annotated[
+        bool, typer.Option("--accept-findings", help="Start although the data are not fit for training; remembered.")
+    ] = False,
 ) -> None:
-    """A hospital's node. Without a command: connect to the coordinator, stay, and answer its requests.
+    """A hospital's node. Without a command: look at the data, connect to the coordinator, stay, answer its requests.
 
     Example:
 
@@ -24,10 +27,10 @@ def choose(
     """
     context.obj = Chosen(site, state)
     if context.invoked_subcommand is None:
-        _serve(context.obj)
+        _serve(context.obj, accept_findings)
 
 
-def _serve(chosen: Chosen) -> None:
+def _serve(chosen: Chosen, accept_findings: bool) -> None:
     def work() -> str:
         from client.node.home import SiteHome
         from client.node.supervisor import run_node
@@ -35,7 +38,7 @@ def _serve(chosen: Chosen) -> None:
         from common.stopping import stop_on_signals
 
         die_with_parent()
-        run_node(SiteHome(chosen.folder()), stop_on_signals())
+        run_node(SiteHome(chosen.folder()), stop_on_signals(), accept_findings=accept_findings)
         return "stopped"
 
     guarded(work, "stopped")

@@ -39,6 +39,9 @@ policy:
   training_hours: ""                 # e.g. "20:00-06:00": training begins only then
   cores: 0                           # CPU cores at most; 0 = all
   memory_gb: 0                       # memory of the executor; 0 = no limit
+  gpus: null                         # numbers of the GPUs it may use, e.g. [0]; [] = none, null = all
+  gpu_memory_gb: 0                   # memory on each of them; 0 = no limit
+  message_mb: 1024                   # a larger request (the model it brings) is refused
   ranges:                            # setting: [lowest, highest]
     training.local_epochs: [1, 20]
     training.batch_size: [1, 256]

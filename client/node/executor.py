@@ -11,8 +11,6 @@ import argparse
 import contextlib
 import datetime
 import logging
-import os
-import resource
 import sys
 import threading
 import time
@@ -25,8 +23,10 @@ from flwr.supercore.constant import TaskType
 from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import app
+from client.node import limits
 from client.node.activity import Activity
 from client.node.home import SiteHome, read_settings
+from client.node.policy import Policy
 from client.node.request import check_request, refuse, size_of
 from client.node.taking import LOST, Handover, Source, Taken
 from client.site import CACHE_GB, Site
@@ -49,6 +49,8 @@ class Executor:
     home: SiteHome
     activity: Activity
     source: Source
+    maximum: int = Policy().message_bytes
+    """Bytes that a request may bring."""
 
 
 def serve(executor: Executor, stopping: threading.Event) -> None:
@@ -70,7 +72,7 @@ def _work(executor: Executor, found: AcquireTaskResponse) -> None:
             handover.refuse("agents are not run here")
             return
         try:
-            handover.give(answer(executor, handover.take()))
+            handover.give(answer(executor, handover.take(executor.maximum)))
         except LOST as error:
             logger.error("a request could not be taken, or its answer not handed over: %s", error)
             handover.refuse("lost")
@@ -87,6 +89,8 @@ def answer(executor: Executor, taken: Taken) -> Message:
         entry = audit.append(
             home.audit, "asked", run=run, request=asked, kind=kind, bytes=size_of(content), bundle=taken.bundle
         )
+        if taken.problem is not None:
+            raise taken.problem
         settings = read_settings(home)
         site = Site(settings.site, home.data(settings), home.folder.resolve(), settings.cache_gb)
         executor.activity.begin(run, content)
@@ -115,16 +119,6 @@ def answer(executor: Executor, taken: Taken) -> Message:
     return reply
 
 
-def _limit(cores: int, memory_gb: float) -> None:
-    """Keep this process within the policy's limits, whatever a task asks for."""
-    if cores:
-        allowed = sorted(os.sched_getaffinity(0))[:cores]
-        os.sched_setaffinity(0, allowed)
-    if memory_gb:
-        size = int(memory_gb * 2**30)
-        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
-
-
 def main() -> None:
     """Entry point of the process; the supervisor starts it."""
     parser = argparse.ArgumentParser(prog="python -m client.node.executor")
@@ -137,10 +131,10 @@ def main() -> None:
     logging.getLogger("xai_federation").setLevel(logging.INFO)
     home = SiteHome(arguments.state)
     policy = read_settings(home).policy
-    _limit(policy.cores, policy.memory_gb)
+    limits.apply(policy)
     stopping = stop_on_signals()
     source = Source(arguments.runtime, home.executor_secret.read_bytes(), stopping)
-    serve(Executor(home, Activity(home.activity_file), source), stopping)
+    serve(Executor(home, Activity(home.activity_file), source, policy.message_bytes), stopping)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,26 @@ class SiteHome:
         return self.folder / "activity.json"
 
     @property
+    def readiness_file(self) -> Path:
+        """What the last examination of the data found."""
+        return self.folder / "reports" / "readiness.json"
+
+    @property
+    def accepted_file(self) -> Path:
+        """Findings that the site has accepted."""
+        return self.folder / "accepted-findings.json"
+
+    @property
+    def connected_file(self) -> Path:
+        """There while the SuperNode is let in."""
+        return self.folder / "connected"
+
+    @property
+    def refused_file(self) -> Path:
+        """Why the coordinator did not let the SuperNode in."""
+        return self.folder / "refused"
+
+    @property
     def audit(self) -> Path:
         """Hash-chained audit log."""
         return self.folder / "audit.jsonl"

@@ -13,6 +13,8 @@ from common.configuration import TaskConfig, settings
 from common.configuration.loading import valid_keys
 from common.errors import ConfigurationError, PolicyRefusalError
 
+LEAST_MEMORY_GB = 2.0
+"""The executor with PyTorch takes 1.3 GiB before any work."""
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -49,7 +51,18 @@ class Policy:
     cores: int = 0
     """CPU cores the executor may use, whatever a task asks for; 0 = all."""
     memory_gb: float = 0.0
-    """Memory the executor may take; 0 = no limit."""
+    """Memory the executor may take, GiB; 0 = no limit."""
+    gpus: list[int] | None = None
+    """Numbers of the GPUs the executor may use; empty = none; ``null`` = all."""
+    gpu_memory_gb: float = 0.0
+    """Memory of each GPU the executor may take, GiB; 0 = no limit."""
+    message_mb: float = 1024.0
+    """A request (with the model it brings) that is larger is refused, MiB."""
+
+    @property
+    def message_bytes(self) -> int:
+        """``message_mb`` in bytes."""
+        return int(self.message_mb * 2**20)
 
     def check_itself(self, where: str) -> None:
         """Refuse a policy that cannot be meant, before it is relied on.
@@ -66,8 +79,15 @@ class Policy:
                 raise ConfigurationError(f"policy: ranges.{key} must be [lowest, highest]", where=where)
         if self.training_hours and not _HOURS.fullmatch(self.training_hours):
             raise ConfigurationError("policy: training_hours must look like 20:00-06:00", where=where)
-        if min(self.rounds, self.minimum_patients) < 1 or self.cores < 0 or self.memory_gb < 0:
+        amounts = (self.cores, self.memory_gb, self.gpu_memory_gb, *(self.gpus or ()))
+        if min(self.rounds, self.minimum_patients, self.message_mb) < 1 or min(amounts) < 0:
             raise ConfigurationError("policy: a limit is below what makes sense", where=where)
+        if 0 < self.memory_gb < LEAST_MEMORY_GB:
+            raise ConfigurationError(
+                f"policy: memory_gb = {self.memory_gb:g} is less than the program takes when it does nothing",
+                where=where,
+                do=f"give {LEAST_MEMORY_GB:g} or more",
+            )
 
 
 def check_task(policy: Policy, task: TaskConfig, *, rounds: int = 1) -> None:

@@ -6,10 +6,11 @@ import datetime
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
+from client.app import refusal_of
 from client.node.policy import Policy, check_hours, check_patients, check_task
 from client.site import Site, load_site
 from common.configuration import task_from_yaml
-from common.errors import PolicyRefusalError, XaiFederationError
+from common.errors import PolicyRefusalError
 from common.protocol import DescribeTask, EvaluateTask, Refusal, TrainTask, decode, encode, kind_of
 
 _ALLOWED = {"train": "TrainTask", "evaluate": "EvaluateTask", "query.describe": "DescribeTask"}
@@ -48,12 +49,8 @@ def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, n
 def refuse(message: Message, error: Exception) -> Message:
     """The refusal that leaves the site: the error's name and general meaning; of a policy also its text."""
     if isinstance(error, PolicyRefusalError):
-        refusal = Refusal(type(error).__name__, error.what)
-    elif isinstance(error, XaiFederationError):
-        refusal = Refusal(type(error).__name__, (type(error).__doc__ or "").split("\n")[0])
-    else:
-        refusal = Refusal("InternalError", "The site's program failed; its own log says why.")
-    return Message(encode(refusal), reply_to=message)
+        return Message(encode(Refusal(type(error).__name__, error.what)), reply_to=message)
+    return Message(refusal_of(error), reply_to=message)
 
 
 def size_of(content: RecordDict) -> int:

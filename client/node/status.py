@@ -10,8 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 from client.node.home import SiteHome
 from common.locking import is_held
 
-CONNECTED = "XAI_NODE_CONNECTED"
-"""Environment variable that tells the SuperNode's process which file to write once it is connected."""
+STATE = "XAI_NODE_STATE"
+"""Environment variable that tells the SuperNode's process the site's state folder."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class NodeStatus:
     """``status.json``: the node, as a person or a monitor reads it."""
 
     state: str
-    """``connecting``, ``connected``, ``unreachable`` (no way to the coordinator) or ``stopping``."""
+    """``examining`` (its data, before it connects), ``connecting``, ``connected``, ``unreachable`` (no way to the
+    coordinator) or ``stopping``."""
     address: str
     doing: str
     version: str
@@ -62,6 +63,8 @@ def read_activity(path: Path) -> Doing:
 
 def describe(status: NodeStatus) -> str:
     """One line: ``connected to fl.example.org:8443, training round 3 of 20, 4 min left``."""
+    if status.state == "examining":
+        return f"examining {status.doing}"
     where = "connected to" if status.state == "connected" else f"{status.state},"
     problem = f" ({status.problem})" if status.problem else ""
     return f"{where} {status.address}{problem}, {status.doing}"

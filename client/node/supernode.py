@@ -5,14 +5,30 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
+from flwr.app import Message
+from flwr.proto.message_pb2 import ObjectTree
+from flwr.supercore.interceptors.http.utils import add_headers
+from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
+from flwr.supernode import fleet_http_connection
 from flwr.supernode import start_client_internal as loop
 from flwr.supernode.cli.flower_supernode import flower_supernode
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from client.node.status import CONNECTED
+from client.node.home import SiteHome, read_settings
+from client.node.refusal import refusal_in
+from client.node.status import STATE
+from common import audit
 from common.atomic import write_text
+from common.code import CODE_HEADER, VERSION_HEADER, code_digest, software_version
+from common.errors import MessageTooLargeError, StorageError
+from common.message_size import objects_of
 from common.processes import die_with_parent
+from common.protocol import Refusal, encode
 from common.waiting import look_often
 
 LOOK_SECONDS = 0.5
@@ -29,24 +45,84 @@ class _Quick:
 
 
 class _NotesConnection(logging.Handler):
-    """Writes the file that says "connected" when Flower logs that it was given its number."""
+    """Writes a file when Flower logs that it was let in, another one with the reason when it was not."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, connected: Path, refused: Path) -> None:
         super().__init__(logging.INFO)
-        self._file = file
+        self._connected, self._refused = connected, refused
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See whether this line is the one."""
-        if record.getMessage().startswith("SuperNode ID:"):
-            write_text(self._file, "connected\n")
+        """See whether this line is one of the two."""
+        text = record.getMessage()
+        try:
+            if text.startswith("SuperNode ID:"):
+                write_text(self._connected, "connected\n")
+            elif reason := refusal_in(text):
+                write_text(self._refused, reason)
+        except StorageError:  # disk full: the node works, its status is out of date
+            self.handleError(record)
+
+
+class _SaysProgram(NodeAuthHttpInterceptor):
+    """Signs requests as Flower does, and adds which program this is."""
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        """Pass one request on."""
+        add_headers(context.request, {VERSION_HEADER: software_version(), CODE_HEADER: code_digest()})
+        return super().intercept(context, call_next)
+
+
+Receive = Callable[[], tuple[Message, ObjectTree] | None]
+
+
+def refusing_large(original: Callable[..., int | None], maximum: int, log: Path) -> Callable[..., int | None]:
+    """Flower's step that receives one request, in front of it a look at how much is announced.
+
+    What is too large is answered with a refusal, and none of it is fetched: Flower would hold all of it
+    in memory before our executor sees it.
+
+    Args:
+        original: ``_pull_and_store_message`` of Flower's loop.
+        maximum: bytes that a request may bring.
+        log: the site's audit log.
+    """
+
+    def step(*, state: Any, object_store: Any, receive: Receive, **others: Any) -> int | None:
+        refused: list[int] = []
+
+        def looked_at() -> tuple[Message, ObjectTree] | None:
+            found = receive()
+            if found is None:
+                return None
+            message, tree = found
+            try:
+                objects_of(tree, maximum)
+            except MessageTooLargeError as error:
+                run = message.metadata.run_id
+                audit.append(log, "refused", run=str(run), request=message.metadata.message_type, error=error.what)
+                refusal = Refusal(type(error).__name__, (type(error).__doc__ or "").split("\n")[0])
+                loop._insert_message(Message(encode(refusal), reply_to=message), state, object_store)
+                refused.append(run)
+                return None
+            return found
+
+        run = original(state=state, object_store=object_store, receive=looked_at, **others)
+        return refused[0] if refused else run
+
+    return step
 
 
 def main() -> None:
     """Entry point of the process."""
     die_with_parent()
-    logging.getLogger("flwr").addHandler(_NotesConnection(Path(os.environ[CONNECTED])))
+    home = SiteHome(Path(os.environ[STATE]))
+    logging.getLogger("flwr").addHandler(_NotesConnection(home.connected_file, home.refused_file))
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    vars(loop)["time"] = _Quick()
+    maximum = read_settings(home).policy.message_bytes
+    vars(loop).update(
+        time=_Quick(), _pull_and_store_message=refusing_large(loop._pull_and_store_message, maximum, home.audit)
+    )
+    vars(fleet_http_connection)["NodeAuthHttpInterceptor"] = _SaysProgram
     look_often()
     flower_supernode()
 

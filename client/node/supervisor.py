@@ -12,7 +12,8 @@ from dataclasses import asdict, replace
 from client.node.health import health_server
 from client.node.home import SiteHome, SiteSettings, read_settings
 from client.node.reach import Reach
-from client.node.status import CONNECTED, Doing, NodeStatus, describe, read_activity
+from client.node.readiness import make_ready
+from client.node.status import STATE, Doing, NodeStatus, describe, read_activity
 from common import audit, progress
 from common.atomic import write_text
 from common.code import code_digest, software_version
@@ -54,14 +55,24 @@ def preflight(home: SiteHome) -> SiteSettings:
     return settings
 
 
-def run_node(home: SiteHome, stopping: threading.Event) -> None:
+def run_node(home: SiteHome, stopping: threading.Event, *, accept_findings: bool = False) -> None:
     """Be a node of the federation until ``stopping`` is set.
 
+    Args:
+        home: the site's state folder.
+        stopping: ends it.
+        accept_findings: start although preflight finds that the data are not fit for training, now and from now on.
+
     Raises:
-        XaiFederationError: what :func:`preflight` finds, or the node runs already.
+        XaiFederationError: what :func:`preflight` or the examination of the data finds, or the node runs already.
     """
     settings = preflight(home)
     with held(home.lock, f"the node of {settings.site}"), ExitStack() as stack:
+        examining = NodeStatus("examining", settings.address, "its data", software_version(), 0, "", time.time())
+        write_text(home.status_file, json.dumps(asdict(examining), indent=1))
+        stack.callback(home.status_file.unlink, missing_ok=True)
+        if not make_ready(home, settings.site, stopping, accept=accept_findings):
+            return
         node = _Node(home, settings)
         stack.callback(node.end)
         if settings.health:
@@ -80,15 +91,14 @@ class _Node:
 
     def __init__(self, home: SiteHome, settings: SiteSettings) -> None:
         self._home, self._settings = home, settings
-        self._connected_file = home.folder / "connected"
-        self._connected_file.unlink(missing_ok=True)
-        home.activity_file.unlink(missing_ok=True)
+        for file in (home.connected_file, home.refused_file, home.activity_file):
+            file.unlink(missing_ok=True)
         port, environment = free_port(), {"FLWR_HOME": str(home.flower.resolve())}
         self._supernode = Child(
             "SuperNode",
             _supernode_command(home, settings, port),
             home.logs / "supernode.log",
-            environment | {CONNECTED: str(self._connected_file)},
+            environment | {STATE: str(home.folder.resolve())},
         )
         cores = settings.policy.cores
         self._executor = Child(
@@ -108,7 +118,7 @@ class _Node:
     def tick(self) -> None:
         """Restart what died, and bring the status up to date."""
         if self._supernode.process is not None and not self._supernode.alive:
-            self._connected_file.unlink(missing_ok=True)
+            self._home.connected_file.unlink(missing_ok=True)
             self._executor.stop(0.0)  # what it works on belongs to the SuperNode that died
             self._executor.due = 0.0
         self._restarts += self._supernode.keep_alive()
@@ -133,18 +143,24 @@ class _Node:
         """Stop both processes and leave nothing behind."""
         self._executor.stop(DELIVERY_SECONDS)
         self._supernode.stop(DELIVERY_SECONDS)
-        self._connected_file.unlink(missing_ok=True)
-        self._home.status_file.unlink(missing_ok=True)
+        for file in (self._home.connected_file, self._home.refused_file, self._home.status_file):
+            file.unlink(missing_ok=True)
 
     def _state(self) -> str:
-        if not self._connected_file.exists():
+        if not self._home.connected_file.exists():
             return "connecting"
         return "unreachable" if self.reach.problem else "connected"
+
+    def _refusal(self) -> str:
+        """Why the coordinator did not let the node in when it last asked."""
+        if self._home.connected_file.exists():
+            self._home.refused_file.unlink(missing_ok=True)
+        return self._home.refused_file.read_text() if self._home.refused_file.exists() else ""
 
     def _show(self, state: str) -> None:
         doing = read_activity(self._home.activity_file) if self._executor.alive else Doing()
         since = self._shown.since if state == self._shown.state else time.time()
-        problem = "" if state == "connected" else self.reach.problem
+        problem = "" if state == "connected" else self.reach.problem or self._refusal()
         status = NodeStatus(
             state, self._settings.address, doing.line(), software_version(), max(0, self._restarts), problem, since
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 from flwr.app import Message
 from flwr.common.constant import SubStatus
-from flwr.common.serde import context_from_proto
+from flwr.common.serde import context_from_proto, message_from_proto
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
@@ -30,7 +30,7 @@ from flwr.supercore.inflatable.inflatable_utils import (
     ObjectPullError,
     ObjectPushError,
     ObjectUnavailableError,
-    pull_and_inflate_object_from_tree,
+    inflate_object_from_contents,
 )
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
@@ -41,11 +41,12 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
-from common.waiting import FIRST_PAUSE, LONGEST_PAUSE
+from common.errors import MessageTooLargeError
+from common.message_size import fetch
 
 _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
 _WANTED = (TaskType.CLIENT_APP, TaskType.AGENT_APP)
-LOST = (httpx.HTTPError, RuntimeError, ValueError, ObjectPullError, ObjectPushError)
+LOST = (httpx.HTTPError, RuntimeError, ValueError, TypeError, LookupError, ObjectPullError, ObjectPushError)
 """What may go wrong when the SuperNode or the run is gone; the coordinator asks again if it wants the answer."""
 
 logger = logging.getLogger("xai_federation.executor")
@@ -101,6 +102,8 @@ class Taken:
     run: str
     bundle: str
     """Digest of the app that the coordinator sent along; for the log, it is never opened."""
+    problem: MessageTooLargeError | None = None
+    """Why the message has no content here: it was too large to be fetched."""
 
 
 class Handover:
@@ -126,8 +129,11 @@ class Handover:
             self._client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
         return True
 
-    def take(self) -> Taken:
+    def take(self, maximum: int) -> Taken:
         """Receive the request.
+
+        Args:
+            maximum: bytes that it may bring.
 
         Raises:
             ObjectPullError: it will never be complete.
@@ -152,16 +158,19 @@ class Handover:
                     raise ObjectPullError(identifier, "the request was withdrawn") from error
                 raise
 
-        message = pull_and_inflate_object_from_tree(
-            tree,
-            pull_unless_withdrawn,
-            make_confirm_message_received_fn_protobuf(self._client.ConfirmMessageReceived, node, given.run.run_id),
-            return_type=Message,
-            initial_backoff=FIRST_PAUSE,
-            backoff_cap=LONGEST_PAUSE,
-        )
+        run, bundle = str(given.run.run_id), given.fab.hash_str
+        confirm = make_confirm_message_received_fn_protobuf(self._client.ConfirmMessageReceived, node, given.run.run_id)
+        try:
+            contents = fetch(tree, pull_unless_withdrawn, maximum)
+        except MessageTooLargeError as error:
+            confirm(tree.object_id)
+            return Taken(message_from_proto(found.messages_list[0]), run, bundle, error)
+        confirm(tree.object_id)
+        message = inflate_object_from_contents(tree.object_id, contents)
+        if not isinstance(message, Message):
+            raise TypeError(f"the request is a {type(message).__name__}")
         message.metadata.__dict__["_message_id"] = tree.object_id
-        return Taken(message, str(given.run.run_id), given.fab.hash_str)
+        return Taken(message, run, bundle)
 
     def give(self, reply: Message) -> None:
         """Hand over the answer.

@@ -57,6 +57,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "federation.joining_seconds": (0.0, 1e7),
     "federation.deadline_seconds": (1.0, 1e7),
     "federation.maximum_update_norm": (1e-6, 1e12),
+    "federation.maximum_norm_ratio": (1.0, 1e12),
     "federation.keep_checkpoints": (1, 100_000),
     "evaluation.confidence": (0.5, 0.9999),
     "evaluation.bootstrap_samples": (10, 1_000_000),

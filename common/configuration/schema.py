@@ -125,6 +125,8 @@ class FederationConfig:
     """A site that has not answered by then misses the round; without a quorum by then the run pauses."""
     maximum_update_norm: float = 1e4
     """A larger update (L2) is put into quarantine."""
+    maximum_norm_ratio: float = 30.0
+    """So is one of more than so many times the median of the norms that were accepted in the last rounds."""
     wire_dtype: str = "bfloat16"
     """Updates travel as ``bfloat16`` or ``float32``."""
     selection: str = "validation_auc"

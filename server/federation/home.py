@@ -86,6 +86,11 @@ class FederationHome:
         return self.folder / "status.json"
 
     @property
+    def visits_file(self) -> Path:
+        """What each site said of its program when it was last let in."""
+        return self.folder / "visits.json"
+
+    @property
     def database(self) -> Path:
         """SuperLink's SQLite database."""
         return self.folder / "superlink.sqlite"

@@ -1,4 +1,4 @@
-"""Keeps ordered runs going: one at a time, again after a crash, paused when the quorum is lost."""
+"""Keeps ordered runs going: one at a time, again after a crash, paused when the quorum is lost or the disk is full."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import replace
 import httpx
 
 from common import audit, progress
-from common.errors import QuorumError, RunStateError
+from common.errors import QuorumError, RunStateError, StorageError
 from server.federation.control import Control
 from server.federation.home import FederationHome
 from server.federation.runs import FAILURE, Failure, Run, State, all_runs
 
 MAXIMUM_ATTEMPTS = 6
 """Attempts without a new round after which a run is given up; a coordinator can resume it."""
+_CURABLE = (QuorumError.__name__, StorageError.__name__)
+"""Errors that pass: sites come back, a disk is cleared. The run waits for the coordinator's word."""
 PAUSE_SECONDS = 5.0
 """Between two attempts, times the number of attempts."""
 
@@ -76,8 +78,7 @@ def _watch(home: FederationHome, control: Control, run: Run, state: State) -> bo
     if status == "finished:completed" and (run.folder / "summary.json").exists():
         _end(home, run, state, "finished", "")
     elif failure is not None:
-        paused = failure.error == QuorumError.__name__
-        _end(home, run, state, "paused" if paused else "failed", _words(failure))
+        _end(home, run, state, "paused" if failure.error in _CURABLE else "failed", _words(failure))
     else:
         return _try_again(home, run, state, status)
     return False

@@ -40,7 +40,7 @@ class State:
     """What became of an order."""
 
     state: str = "queued"
-    """``queued``, ``running``, ``finished``, ``paused`` (quorum lost), ``failed`` or ``stopped``."""
+    """``queued``, ``running``, ``finished``, ``paused`` (quorum lost, disk full), ``failed`` or ``stopped``."""
     order: int = 0
     """Number of the order that this answers."""
     flower_run: int = 0

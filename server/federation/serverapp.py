@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -10,14 +11,21 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from flwr.superlink.grid import HttpGrid
 
 from common.atomic import write_text
-from common.errors import ConfigurationError, XaiFederationError
+from common.configuration import RunConfig, read_run
+from common.errors import ConfigurationError, StorageError, XaiFederationError
 from common.locking import held
+from common.models.classifier import build_classifier
+from common.packing import packed_size
 from common.progress import shown_by
 from common.waiting import look_often
 from server.app import run
-from server.federation.runs import FAILURE, PROGRESS, Failure
+from server.federation.bounded_grid import BoundedGrid
+from server.federation.runs import CONFIG, FAILURE, PROGRESS, Failure
+
+logger = logging.getLogger("xai_federation.serverapp")
 
 LOCK, PATIENCE_SECONDS = "run.lock", 120.0
 
@@ -31,9 +39,12 @@ class FileReporter:
         self._path = path
 
     def say(self, line: str) -> None:
-        """Add the line."""
-        with self._path.open("a") as stream:
-            stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+        """Add the line; when the disk is full the run goes on without it, and ends at its next checkpoint."""
+        try:
+            with self._path.open("a") as stream:
+                stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+        except OSError as error:
+            logger.error("cannot write %s (%s): %s", self._path, error.strerror, line)
 
     def start(self, description: str, total: int) -> Callable[[int], None]:
         """Counted work is not shown: the lines of the rounds tell how far it is."""
@@ -42,6 +53,11 @@ class FileReporter:
 
     def finish(self, description: str) -> None:
         """Nothing was shown."""
+
+
+def largest_reply(config: RunConfig) -> int:
+    """Bytes of the largest array that a site may answer with: an update holds no more than the model."""
+    return packed_size(build_classifier(config.model, seed=0).state_dict())
 
 
 @app.main()
@@ -53,12 +69,14 @@ def main(grid: Grid, context: Context) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     look_often()
     place = Path(folder)
+    assert isinstance(grid, HttpGrid)  # what Flower's runner makes
     try:
         # an earlier attempt that was told to stop may still be about to: two must never write one folder
         with held(place / LOCK, "this run", PATIENCE_SECONDS), shown_by(FileReporter(place / PROGRESS)):
             (place / FAILURE).unlink(missing_ok=True)
-            run(grid, place)
+            run(BoundedGrid(grid, largest_reply(read_run(place / CONFIG))), place)
     except XaiFederationError as error:
         failure = Failure(type(error).__name__, error.what, error.where, error.do)
-        write_text(place / FAILURE, json.dumps(failure.__dict__, indent=1))
+        with contextlib.suppress(StorageError):  # a full disk: the run is begun again without a word
+            write_text(place / FAILURE, json.dumps(failure.__dict__, indent=1))
         raise

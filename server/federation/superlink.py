@@ -21,8 +21,12 @@ from flwr.superlink.main import create_app
 
 from common.offline import switch_off
 from common.processes import die_with_parent
+from server.federation.founding import now
 from server.federation.home import FederationHome, read_settings
+from server.federation.knocking import reason_to_refuse
 from server.federation.public import OnlyForSites
+from server.federation.registry import read_sites
+from server.federation.visits import note_visit
 
 GRACE_SECONDS = 5
 
@@ -75,7 +79,11 @@ async def serve(home: FederationHome, port: int) -> None:
     inner = uvicorn.Server(uvicorn.Config(inner_app, host="127.0.0.1", port=port, **tls, **common))  # type: ignore[arg-type]
     public = _SecondListener(
         uvicorn.Config(
-            OnlyForSites(inner_app),
+            OnlyForSites(
+                inner_app,
+                lambda headers: reason_to_refuse(headers, read_sites(home), now()),
+                lambda headers: note_visit(home, headers, now()),
+            ),
             host=settings.listen,
             port=settings.port,
             lifespan="off",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from common.errors import WireError
-from common.packing import from_bytes, pack, read_metadata, to_bytes, unpack
+from common.packing import from_bytes, pack, packed_size, read_metadata, to_bytes, unpack
 from common.parameters import difference, rounded, shared, squared_norm
 from common.protocol import (
     CalibrationBin,
@@ -89,7 +89,7 @@ def test_messages_arrive_as_they_were_sent():
         explanations={"gradcam": ExplanationScore(Estimate(0.5, 0.3, 0.7), Estimate(None), 12)},
     )
     assert decode(encode(report), EvaluationReport) == report
-    assert unpack(packed_array(encode(report, pack(TENSORS)))).keys() == TENSORS.keys()
+    assert unpack(packed_array(encode(report, pack(TENSORS)), packed_size(TENSORS))).keys() == TENSORS.keys()
 
 
 @pytest.mark.parametrize(
@@ -115,4 +115,4 @@ def test_another_kind_of_message_is_refused():
     with pytest.raises(WireError, match="expected a EvaluationReport, got 'TrainReport'"):
         decode(encode(TrainReport(1, 1, 0, 1, 0.1, 1.0)), EvaluationReport)
     with pytest.raises(WireError, match="no model"):
-        packed_array(encode(TrainReport(1, 1, 0, 1, 0.1, 1.0)))
+        packed_array(encode(TrainReport(1, 1, 0, 1, 0.1, 1.0)), 100)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import ssl
 import subprocess
@@ -31,6 +32,7 @@ from server.federation.status import read_status
 
 pytestmark = pytest.mark.slow
 
+HOSTILE_NODE = Path(__file__).with_name("hostile_node.py")
 SETTINGS = ["task=classifier", "method=fedavg", "rounds=3", "sites=MCS,TUH", "quorum=2", "training.threads=1"]
 
 
@@ -172,6 +174,9 @@ def test_an_unregistered_key_is_refused(deployed):
     deployed.launch("stranger", "client.cli", "--site", "TUH", "--state", other)
     deployed.wait(lambda: "SuperNode ended with" in (deployed.folder / "stranger.log").read_text(), "the refusal")
     assert "Failed to initialize the connection" in (other / "log" / "supernode.log").read_text()
+    said = "refused by the coordinator: KeyNotAdmitted: the key SHA256:"
+    deployed.wait(lambda: said in (deployed.folder / "stranger.log").read_text(), "the reason, for the hospital")
+    assert "refused: KeyNotAdmitted: the key SHA256:" in (deployed.home.logs / "superlink.log").read_text()
     assert deployed.stop("stranger") == 0
     assert len([node for node in deployed.control().nodes() if node.name == "TUH"]) == 1
 
@@ -284,6 +289,78 @@ def test_without_a_quorum_the_run_pauses_and_says_who_is_missing(deployed):
     deployed.wait(lambda: deployed.online() == {"MCS", "TUH"}, "TUH back")
 
 
+HOSTILE_ROUNDS = [
+    ("UpdateTooLargeError", "is over the limit"),
+    ("UpdateNotFiniteError", "not finite"),
+    ("WireError", "has shape (3, 3)"),
+    ("MessageTooLargeError", "the arrays would take 2149580800 bytes"),
+    ("MessageTooLargeError", "objects are announced"),
+    ("StaleReplyError", "is for round 1, round 6 was asked"),
+]
+
+
+def test_a_hospital_that_answers_with_rubbish_is_quarantined_by_name_and_the_run_goes_on(deployed):
+    """A million times too large, NaN, another shape, 2 GiB in 5 MiB, 150 MB for a small model, an old round."""
+    assert deployed.stop("TUH") == 0
+    with (deployed.folder / "TUH.log").open("ab") as log:
+        command = [sys.executable, HOSTILE_NODE, "sites/TUH"]
+        deployed.processes["TUH"] = subprocess.Popen(command, cwd=deployed.folder, stdout=log, stderr=log)
+    deployed.wait(lambda: deployed.online() == {"MCS", "TUH"}, "the hostile TUH online")
+    settings = [*SETTINGS[:2], "rounds=6", "sites=MCS,TUH", "quorum=1", "training.threads=1"]
+    deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "spoilt", "--detach", *settings)
+    memory = 0
+
+    def ended():
+        nonlocal memory
+        for pid in children(deployed.processes["server"].pid):
+            memory = max(memory, peak_memory(pid))
+        return (deployed.home.runs / "spoilt" / "report.html").exists()
+
+    deployed.wait(ended, "the end of the run", 900)
+    records = [json.loads(line) for line in (deployed.home.runs / "spoilt" / "rounds.jsonl").read_text().splitlines()]
+    for record, (error, says) in zip(records, HOSTILE_ROUNDS, strict=True):
+        assert list(record["train"]) == ["MCS"]
+        (found,) = record["quarantined"]
+        assert (found["site"], found["error"]) == ("TUH", error)
+        assert says in found["meaning"]
+    report = (deployed.home.runs / "spoilt" / "report.html").read_text()
+    assert all(error in report for error, _ in HOSTILE_ROUNDS)
+    assert memory < 2 * 2**30
+    assert deployed.stop("TUH") == 0
+    deployed.node("TUH")
+    deployed.wait(lambda: deployed.online() == {"MCS", "TUH"}, "the honest TUH back")
+
+
+def peak_memory(pid):
+    """Most memory that a process ever held, bytes; 0 when it has gone."""
+    try:
+        return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
+    except (OSError, TypeError):
+        return 0
+
+
+def test_a_clock_that_is_off_by_an_hour_is_named_on_both_sides(deployed):
+    faketime = shutil.which("faketime")
+    if not faketime:
+        pytest.skip("faketime is not installed (Debian: faketime)")
+    assert deployed.stop("TUH") == 0
+    with (deployed.folder / "late.log").open("ab") as log:
+        command = [faketime, "-f", "-1h", sys.executable, "-m", "client.cli", "--site", "TUH"]
+        environment = os.environ | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        deployed.processes["late"] = subprocess.Popen(
+            command, cwd=deployed.folder, stdout=log, stderr=log, env=environment
+        )
+    named = "clock is 60 min behind the coordinator's"
+    deployed.wait(lambda: named in (deployed.folder / "late.log").read_text(), "the site's own word")
+    door = deployed.home.logs / "superlink.log"
+    told = "ClockWrong: the clock of TUH is 60 min behind the coordinator's"
+    deployed.wait(lambda: told in door.read_text(), "the coordinator's log")
+    assert deployed.online() == {"MCS"}
+    assert deployed.stop("late") == 0
+    deployed.node("TUH")
+    deployed.wait(lambda: deployed.online() == {"MCS", "TUH"}, "TUH back")
+
+
 def test_a_stopped_run_goes_on_and_a_revoked_site_is_shut_out(deployed):
     deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "stopped", "--detach", *SETTINGS)
     rounds = deployed.home.runs / "stopped" / "rounds.jsonl"
@@ -292,6 +369,8 @@ def test_a_stopped_run_goes_on_and_a_revoked_site_is_shut_out(deployed):
     deployed.wait(lambda: "stopped " in deployed.call("server.cli", "runs").split("\nstopped")[-1], "the stop")
     deployed.call("server.cli", "sites", "--revoke", "TUH")
     deployed.wait(lambda: deployed.online() == {"MCS"}, "TUH shut out")
+    said = "refused by the coordinator: KeyRevoked: the key SHA256:"
+    deployed.wait(lambda: said in (deployed.folder / "TUH.log").read_text(), "the reason, for the hospital")
     shown = deployed.call("server.cli", "resume", "stopped", "--detach")
     assert "ordered again" in shown
     deployed.call("server.cli", "stop", "stopped")

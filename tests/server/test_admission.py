@@ -1,16 +1,28 @@
 """Every way in which a reply can be bad, by name."""
 
+import tracemalloc
+
+import numpy as np
 import pytest
 import torch
+from flwr.app import Array, ArrayRecord
 
-from common.errors import WireError
+from common.errors import MessageTooLargeError, WireError
 from common.packing import pack
 from common.parameters import rounded
 from common.protocol import Estimate, EvaluationReport, Refusal, TrainReport, encode
-from server.admission import SiteRefusedError, UpdateNotFiniteError, UpdateTooLargeError, admit
+from server.admission import (
+    ImpossibleFiguresError,
+    SiteRefusedError,
+    StaleReplyError,
+    UpdateNotFiniteError,
+    UpdateTooLargeError,
+    admit,
+    evaluated,
+)
 
 MODEL = {"w": torch.zeros(2, 3), "b": torch.zeros(3), "count": torch.tensor(4)}
-REPORT = TrainReport(patients=10, breasts=12, malignant=4, steps=3, loss=0.5, seconds=1.0)
+REPORT = TrainReport(patients=10, breasts=12, malignant=4, steps=3, loss=0.5, seconds=1.0, round=7)
 
 
 def reply(update=None, report=REPORT, dtype="bfloat16"):
@@ -18,8 +30,19 @@ def reply(update=None, report=REPORT, dtype="bfloat16"):
     return encode(report, pack(rounded({**good, **(update or {})}, dtype)))
 
 
+def with_array(data, dtype="uint8", shape=None):
+    """A reply whose array is what a site's own program made of it."""
+    content = reply()
+    content["arrays"] = ArrayRecord({"packed": Array(dtype, shape or (len(data),), "numpy.ndarray", data)})
+    return content
+
+
+def checked(content):
+    return admit(content, MODEL, "bfloat16", 100.0, 7)
+
+
 def test_a_good_reply_passes_with_its_norm():
-    admitted = admit(reply(), MODEL, "bfloat16", 100.0)
+    admitted = checked(reply())
     assert admitted.report == REPORT
     assert admitted.norm == pytest.approx((6 * 0.25 + 3 * 4.0) ** 0.5)
     assert admitted.update["w"].dtype == torch.float32
@@ -34,9 +57,16 @@ def test_a_good_reply_passes_with_its_norm():
         (reply({"b": torch.tensor([1.0, float("nan"), 0.0])}), UpdateNotFiniteError, "b holds"),
         (reply({"b": torch.tensor([1.0, float("inf"), 0.0])}), UpdateNotFiniteError, "b holds"),
         (reply({"b": torch.tensor([1e6, 0.0, 0.0])}), UpdateTooLargeError, "over the limit"),
-        (reply(report=TrainReport(0, 0, 0, 3, 0.5, 1.0)), WireError, "impossible counts"),
-        (reply(report=TrainReport(9, 9, 10, 3, 0.5, 1.0)), WireError, "impossible counts"),
-        (reply(report=TrainReport(9, 9, 3, 3, float("nan"), 1.0)), UpdateNotFiniteError, "loss is nan"),
+        (reply(report=TrainReport(0, 0, 0, 3, 0.5, 1.0, 7)), ImpossibleFiguresError, "impossible counts"),
+        (reply(report=TrainReport(9, 9, 10, 3, 0.5, 1.0, 7)), ImpossibleFiguresError, "impossible counts"),
+        (reply(report=TrainReport(10**12, 10**12, 3, 3, 0.5, 1.0, 7)), ImpossibleFiguresError, "impossible counts"),
+        (reply(report=TrainReport(9, 9, 3, 3, 0.5, float("inf"), 7)), ImpossibleFiguresError, "times"),
+        (reply(report=TrainReport(9, 9, 3, 3, float("nan"), 1.0, 7)), UpdateNotFiniteError, "loss is nan"),
+        (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0, 6)), StaleReplyError, "is for round 6, round 7 was asked"),
+        (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0)), StaleReplyError, "is for round none"),
+        (with_array(b""), WireError, "header is damaged"),
+        (with_array(b"\x93NUMPY\x01\x00\xff\xff{"), WireError, "header is damaged"),
+        (with_array(b"\x93NUMPY\x02\x00"), WireError, "not one flat array"),
         (encode(REPORT), WireError, "carries no model"),
         (encode(Refusal("EmptySiteError", "A site has no patients.")), SiteRefusedError, "EmptySiteError"),
         (encode(EvaluationReport(1, 1, 1, 1, 0.1, Estimate(None))), WireError, "expected a TrainReport"),
@@ -45,11 +75,78 @@ def test_a_good_reply_passes_with_its_norm():
 )
 def test_bad_replies_are_named(bad, error, says):
     with pytest.raises(error, match=says):
-        admit(bad, MODEL, "bfloat16", 100.0)
+        checked(bad)
 
 
 def test_an_update_damaged_on_the_way_is_found_by_its_digest():
     packed = pack({"w": torch.zeros(2, 3)}).copy()
     packed[-1] ^= 1
     with pytest.raises(WireError, match="digest"):
-        admit(encode(REPORT, packed), MODEL, "bfloat16", 100.0)
+        checked(encode(REPORT, packed))
+
+
+def saved(array):
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved(np.zeros(5, np.uint8))[:-1],
+        saved(np.zeros((2, 3), np.uint8)),
+        saved(np.zeros(5)),
+        saved(np.zeros(5, np.uint8)).replace(b"(5,)", b"(9,)"),
+        saved(np.array([b"[" * 400])),
+    ],
+    ids=["cut", "two dimensions", "floats", "announces more", "bytes"],
+)
+def test_an_array_that_is_not_flat_bytes_is_refused(data):
+    with pytest.raises(WireError, match="flat array"):
+        checked(with_array(data))
+
+
+def test_an_update_that_is_too_large_is_refused_without_being_unpacked():
+    """Fifty megabytes for a model of some hundred bytes; what Flower holds of it is not copied once."""
+    content = with_array(saved(np.zeros(50_000_000, np.uint8)))
+    tracemalloc.start()
+    with pytest.raises(MessageTooLargeError, match="takes 50000128 bytes, this model's at most"):
+        checked(content)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_the_largest_honest_update_passes_whatever_its_names_and_shapes():
+    model = {f"layer.{index}.\u00fcber\n": torch.zeros([1] * (index % 8) + [index]) for index in range(1, 40)}
+    content = encode(REPORT, pack(model))
+    assert admit(content, model, "float32", 1.0, 7).norm == 0
+
+
+def test_a_text_that_no_message_needs_is_refused():
+    content = reply()
+    content["message"]["body"] = " " * 2_000_000 + "{}"
+    with pytest.raises(MessageTooLargeError, match="2000002 characters"):
+        checked(content)
+
+
+EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 0.5, "auc": Estimate(0.75), "round": 7}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"auc": Estimate(1.5)}, ImpossibleFiguresError, "impossible AUC"),
+        ({"auc": Estimate(0.5, -0.1, 0.6)}, ImpossibleFiguresError, "impossible AUC"),
+        ({"sensitivity": Estimate(float("nan"))}, ImpossibleFiguresError, "impossible sensitivity"),
+        ({"loss": float("inf")}, ImpossibleFiguresError, "impossible loss"),
+        ({"malignant": 6}, ImpossibleFiguresError, "impossible counts"),
+        ({"round": 3}, StaleReplyError, "is for round 3, round 7 was asked"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_true_is_refused(change, error, says):
+    assert evaluated(encode(EvaluationReport(**EVALUATION)), 7).auc.value == 0.75
+    with pytest.raises(error, match=says):
+        evaluated(encode(EvaluationReport(**EVALUATION | change)), 7)

@@ -8,7 +8,7 @@ from flwr.clientapp import ClientApp
 from common.configuration import FederationConfig, RunConfig
 from common.errors import QuorumError
 from common.packing import pack
-from common.protocol import Estimate, EvaluationReport, TrainReport, encode
+from common.protocol import Estimate, EvaluateTask, EvaluationReport, TrainReport, TrainTask, decode, encode
 from server.checkpoint import load, path_of, saved_rounds
 from server.rounds import Federation, run_rounds
 from simulations.local_grid import LocalGrid
@@ -22,13 +22,15 @@ app = ClientApp()
 @app.train()
 def adds_a_constant(message, context):
     site = context.node_config["site"]
-    report = TrainReport(PATIENTS[site], PATIENTS[site], 3, 1, 0.5, 0.0)
+    number = decode(message.content, TrainTask).round
+    report = TrainReport(PATIENTS[site], PATIENTS[site], 3, 1, 0.5, 0.0, number)
     return Message(encode(report, pack({"w": torch.full((2,), UPDATE[site])})), reply_to=message)
 
 
 @app.evaluate()
 def measures_nothing(message, context):
-    return Message(encode(EvaluationReport(4, 4, 8, 2, 0.5, Estimate(0.75))), reply_to=message)
+    number = decode(message.content, EvaluateTask).round
+    return Message(encode(EvaluationReport(4, 4, 8, 2, 0.5, Estimate(0.75), round=number)), reply_to=message)
 
 
 class LateGrid(LocalGrid):

@@ -97,11 +97,12 @@ def test_runs_are_worked_on_one_at_a_time_in_the_order_they_came(home, control):
     assert [run.state.state for run in runs] == ["failed", "running", "queued"]
 
 
-def test_a_lost_quorum_pauses_the_run_and_resume_goes_on(home, control):
+@pytest.mark.parametrize("error", ["QuorumError", "StorageError"])
+def test_a_lost_quorum_or_a_full_disk_pauses_the_run_and_resume_goes_on(home, control, error):
     run = order(home)
     keep_runs(home, control)
     control.status[1] = "finished:failed"
-    fail(run, "QuorumError")
+    fail(run, error)
     for _ in range(3):
         keep_runs(home, control)
     assert (run.state.state, run.state.reason) == ("paused", "w. x. d")
