@@ -95,6 +95,12 @@ class PreprocessingVersionError(XaiFederationError):
     exit_code = 19
 
 
+class NoLesionError(XaiFederationError):
+    """A site has no lesion whose place is known, so a detector can learn nothing there."""
+
+    exit_code = 45
+
+
 class WeightsFileError(XaiFederationError):
     """A file of initial weights is missing, damaged or does not fit the model."""
 

@@ -137,6 +137,13 @@ def sensitivities(marks: Marks, weights: Floats, rates: Sequence[float], *, of_b
     return np.asarray(np.append(0.0, true / total)[reached], dtype=np.float64)
 
 
+def threshold_at(marks: Marks, rate: float) -> float:
+    """Lowest score of a mark from which on at most ``rate`` false positives an image pass; infinite if none may."""
+    false = np.cumsum(marks.false)[marks.last]
+    allowed = np.flatnonzero(false <= rate * marks.images.sum() + 1e-9)
+    return float(marks.scores[marks.last[allowed[-1]]]) if len(allowed) else np.inf
+
+
 def froc(images: Sequence[ReadImage], rule: str, overlap: float, samples: int, confidence: float, seed: int) -> Froc:
     """Measure a detector, with percentile intervals from resampled patients.
 
