@@ -79,6 +79,8 @@ def admit(
     report = answer(reply, TrainReport)
     if report.patients < 1 or report.breasts < report.patients or not 0 <= report.malignant <= report.breasts:
         raise WireError(f"impossible counts: {report.patients} patients, {report.breasts} breasts")
+    if report.counted is not None and not 1 <= report.counted <= report.patients:
+        raise WireError(f"impossible counts: {report.counted} of {report.patients} patients count")
     if not math.isfinite(report.loss):
         raise UpdateNotFiniteError(f"training loss is {report.loss}")
     packed = packed_array(reply)
