@@ -36,6 +36,8 @@ def test_a_good_reply_passes_with_its_norm():
         (reply({"b": torch.tensor([1e6, 0.0, 0.0])}), UpdateTooLargeError, "over the limit"),
         (reply(report=TrainReport(0, 0, 0, 3, 0.5, 1.0)), WireError, "impossible counts"),
         (reply(report=TrainReport(9, 9, 10, 3, 0.5, 1.0)), WireError, "impossible counts"),
+        (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0, counted=10)), WireError, "10 of 9 patients count"),
+        (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0, counted=0)), WireError, "0 of 9 patients count"),
         (reply(report=TrainReport(9, 9, 3, 3, float("nan"), 1.0)), UpdateNotFiniteError, "loss is nan"),
         (encode(REPORT), WireError, "carries no model"),
         (encode(Refusal("EmptySiteError", "A site has no patients.")), SiteRefusedError, "EmptySiteError"),
