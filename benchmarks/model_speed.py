@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from client.compute import Compute
 from common.configuration import ModelConfig, TrainingConfig
 from common.models.backbones import BACKBONES
-from common.models.classifier import build_classifier, parameter_groups
+from common.models.classifier import build_classifier
+from common.models.parameter_groups import parameter_groups
 
 SIZES = ((256, 192), (512, 384))
 VIEWS = {256: 16, 512: 4}

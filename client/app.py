@@ -12,15 +12,14 @@ from flwr.clientapp import ClientApp
 
 from client.compute import is_out_of_memory
 from client.description import describe
-from client.evaluation import measure, summarise
-from client.explanation.report import explain
-from client.inference import predict
 from client.site import Site, load_site, site_of
+from client.tasks.inquiry import Inquiry
+from client.tasks.work import work_of
 from client.training import Round, train
 from common.configuration import TaskConfig, task_from_yaml
 from common.data.dataset import SiteData
 from common.errors import EmptySiteError, MemoryLimitError, WireError, XaiFederationError
-from common.models.classifier import BreastClassifier, build_classifier
+from common.models.network import Network, build_network
 from common.packing import Tensors, pack, packed_size, unpack
 from common.parameters import difference, rounded
 from common.protocol import (
@@ -78,8 +77,8 @@ def describe_action(message: Message, context: Context) -> Message:
     return _answer(message, context, _describe)
 
 
-def _model(task: TaskConfig, content: RecordDict) -> tuple[BreastClassifier, Tensors]:
-    model = build_classifier(task.model, seed=0)
+def _model(task: TaskConfig, content: RecordDict) -> tuple[Network, Tensors]:
+    model = build_network(task, seed=0)
     tensors = unpack(packed_array(content, packed_size(model.state_dict())))
     try:
         model.load_state_dict(tensors)
@@ -110,6 +109,7 @@ def _train(site: Site, content: RecordDict) -> RecordDict:
         loss=result.loss,
         seconds=result.seconds,
         round=order.round,
+        counted=result.counted,
     )
     return encode(report, pack(update))
 
@@ -121,13 +121,13 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
     data = load_site(site, task)
     data = _split(data, order.split) if order.final else data.of_split(order.split)
     model, _ = _model(task, content)
-    logits = predict(model, data, task.training, f"{site.name}: {order.split} patients")
-    if not order.final:
-        return encode(replace(summarise(data, logits), seconds=time.monotonic() - begun, round=order.round))
-    calibrated = logits + order.prior_log_odds
-    report = measure(data, calibrated, task.evaluation, order.seed)
-    scores = explain(model, data, calibrated, task.evaluation, site, order.seed)
-    return encode(replace(report, explanations=scores, seconds=time.monotonic() - begun, round=order.round))
+    name = f"{site.name}: {order.split} patients"
+    if order.final:
+        inquiry = Inquiry(name, order.seed, order.prior_log_odds)
+        report = work_of(task).examine(model, data, task, inquiry, site)
+    else:
+        report = work_of(task).validate(model, data, task, name)
+    return encode(replace(report, seconds=time.monotonic() - begun, round=order.round))
 
 
 def _describe(site: Site, content: RecordDict) -> RecordDict:

@@ -64,19 +64,10 @@ def measure(data: SiteData, logits: Logits, config: EvaluationConfig, seed: int)
     AUC with DeLong's interval; sensitivity and Brier score with a bootstrap over patients. With one
     class only, what needs both is ``None``.
     """
-    report = summarise(data, logits)
-    targets = data.targets
-    chance = probabilities(logits)
-    patients = [breast.patient_id for breast in data.breasts]
-
-    def bootstrap(statistic: Statistic, scores: Floats) -> Estimate:
-        return estimate(
-            bootstrap_interval(statistic, targets, scores, patients, config.bootstrap_samples, config.confidence, seed)
-        )
-
+    targets, chance = data.targets, probabilities(logits)
     report = replace(
-        report,
-        brier=bootstrap(brier_score, chance),
+        summarise(data, logits),
+        brier=_bootstrap(brier_score, data, chance, config, seed),
         calibration_error=expected_calibration_error(targets, chance),
         calibration=[
             CalibrationBin(item.mean_probability, item.observed, item.count)
@@ -84,17 +75,32 @@ def measure(data: SiteData, logits: Logits, config: EvaluationConfig, seed: int)
             if item.count >= MINIMUM_CELL
         ],
     )
-    if targets.min() == targets.max():
+    return rank(report, data, logits, config, seed)
+
+
+def rank(
+    report: EvaluationReport, data: SiteData, scores: Floats, config: EvaluationConfig, seed: int
+) -> EvaluationReport:
+    """Add what the order of the breasts' scores tells: AUC with interval, sensitivity, ROC; with one class nothing."""
+    targets = data.targets
+    if not len(targets) or targets.min() == targets.max():
         return report
 
-    def sensitivity(truth: npt.NDArray[np.int64], scores: Floats) -> float:
-        return sensitivity_at_specificity(truth, scores, config.specificity)
+    def sensitivity(truth: npt.NDArray[np.int64], some: Floats) -> float:
+        return sensitivity_at_specificity(truth, some, config.specificity)
 
-    false_positive, true_positive = roc_points(targets, logits)
+    false_positive, true_positive = roc_points(targets, scores)
     return replace(
         report,
-        auc=estimate(delong_interval(targets, logits, config.confidence)),
-        sensitivity=bootstrap(sensitivity, logits),
+        auc=estimate(delong_interval(targets, scores, config.confidence)),
+        sensitivity=_bootstrap(sensitivity, data, scores, config, seed),
         roc_specificity=[float(value) for value in SPECIFICITY_GRID],
         roc_sensitivity=[float(value) for value in np.interp(1.0 - SPECIFICITY_GRID, false_positive, true_positive)],
+    )
+
+
+def _bootstrap(statistic: Statistic, data: SiteData, scores: Floats, config: EvaluationConfig, seed: int) -> Estimate:
+    patients = [breast.patient_id for breast in data.breasts]
+    return estimate(
+        bootstrap_interval(statistic, data.targets, scores, patients, config.bootstrap_samples, config.confidence, seed)
     )

@@ -31,10 +31,12 @@ def resized(values: Map, size: tuple[int, int]) -> Map:
     return np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
 
 
-def outline_boxes(panel: Image.Image, boxes: Sequence[HasBounds], scale: float) -> None:
+def outline_boxes(
+    panel: Image.Image, boxes: Sequence[HasBounds], scale: float, colour: tuple[int, int, int] = BOX_COLOUR
+) -> None:
     """Draw the boxes just outside what they hold, light on dark, so that they show on any ground."""
     draw = ImageDraw.Draw(panel)
     for box in boxes:
         x0, y0, x1, y1 = (round(scale * edge) for edge in (box.x0, box.y0, box.x1, box.y1))
         draw.rectangle((x0 - 3, y0 - 3, max(x1, x0) + 3, max(y1, y0) + 3), outline=(0, 0, 0), width=4)
-        draw.rectangle((x0 - 2, y0 - 2, max(x1, x0) + 2, max(y1, y0) + 2), outline=BOX_COLOUR, width=2)
+        draw.rectangle((x0 - 2, y0 - 2, max(x1, x0) + 2, max(y1, y0) + 2), outline=colour, width=2)

@@ -1,4 +1,4 @@
-"""Local training of the classifier on one site's patients."""
+"""Local training on one site's patients: the same loop for every task."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
 
-from client.compute import Compute, choose
+from client.compute import choose
 from client.objectives import penalty
 from client.randomness import generators
+from client.tasks.work import work_of
 from common import progress
 from common.configuration import TaskConfig, TrainingConfig
-from common.data.augmentation import augment
-from common.data.dataset import SiteData, make_batch
-from common.data.sampling import balanced_epoch, plain_epoch
-from common.errors import OneClassSiteError
-from common.models.classifier import BreastClassifier, parameter_groups, pool_views
+from common.data.dataset import SiteData
+from common.models.network import Network
 from common.models.normalisation import fix_statistics
+from common.models.parameter_groups import parameter_groups
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,12 @@ class Round:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Mean loss over the steps, their number and the time they took."""
+    """Mean loss over the steps, their number, the time they took, and the patients that count for the site's weight."""
 
     loss: float
     steps: int
     seconds: float
+    counted: int
 
 
 def learning_rate(training: TrainingConfig, number: int, rounds: int) -> float:
@@ -59,19 +58,14 @@ def learning_rate(training: TrainingConfig, number: int, rounds: int) -> float:
     return base * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def train(model: BreastClassifier, data: SiteData, task: TaskConfig, part: Round) -> TrainingResult:
+def train(model: Network, data: SiteData, task: TaskConfig, part: Round) -> TrainingResult:
     """Train ``model`` in place for ``task.training.local_epochs`` epochs over the training breasts in ``data``.
 
     Raises:
-        OneClassSiteError: the training patients are all of one class.
+        OneClassSiteError, NoLesionError: there is nothing to learn from, as the task sees it.
     """
-    training, compute = task.training, choose(task.training)
-    if data.targets.min() == data.targets.max():
-        raise OneClassSiteError(
-            f"the training patients of {part.site} are all of one class",
-            where=part.site,
-            do="add patients of the other class, lower the fractions held back, or leave the site out with sites=[...]",
-        )
+    training, compute, work = task.training, choose(task.training), work_of(task)
+    data = work.trainable(data, task)
     begun = time.monotonic()
     random = generators(part.seed, part.site, part.number, "training")
     compute.place_model(model)
@@ -84,19 +78,16 @@ def train(model: BreastClassifier, data: SiteData, task: TaskConfig, part: Round
     optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr"] / training.learning_rate
-    epoch_of = balanced_epoch if training.balanced_sampling else (lambda targets, rng: plain_epoch(len(targets), rng))
     batches = [
         order[start : start + training.batch_size]
-        for order in (epoch_of(data.targets, random.numpy) for _ in range(training.local_epochs))
+        for order in (work.epoch(data, task, random.numpy) for _ in range(training.local_epochs))
         for start in range(0, len(order), training.batch_size)
     ]
     losses: list[float] = []
     with torch.random.fork_rng(), progress.track(f"{part.site}: training", len(batches)) as advance:
         torch.manual_seed(random.dropout_seed)
         for indices in batches:
-            batch = make_batch(data, indices)
-            images = augment(batch.images, training.augmentation, random.torch)
-            loss = _loss(model, compute, images, batch.breast_of_image, batch.targets)
+            loss = work.loss(model, compute, data, indices, task, random.torch)
             losses.append(loss.item())
             extra = penalty(task.method, model, anchor)
             torch.autograd.backward(loss if extra is None else loss + extra)
@@ -104,18 +95,5 @@ def train(model: BreastClassifier, data: SiteData, task: TaskConfig, part: Round
             optimizer.zero_grad(set_to_none=True)
             advance(1)
     model.to("cpu")
-    return TrainingResult(sum(losses) / len(losses), len(losses), time.monotonic() - begun)
-
-
-def _loss(
-    model: BreastClassifier,
-    compute: Compute,
-    images: torch.Tensor,
-    breast_of_image: torch.Tensor,
-    targets: torch.Tensor,
-) -> torch.Tensor:
-    """Binary cross-entropy of each breast's pooled logit."""
-    with compute.autocast():
-        views = model(compute.place(images))
-    logits = pool_views(views.float(), breast_of_image.to(compute.device), len(targets))
-    return functional.binary_cross_entropy_with_logits(logits, targets.to(compute.device))
+    seconds, counted = time.monotonic() - begun, work.counted(data, task)
+    return TrainingResult(sum(losses) / len(losses), len(losses), seconds, counted)

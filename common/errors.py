@@ -95,6 +95,12 @@ class PreprocessingVersionError(XaiFederationError):
     exit_code = 19
 
 
+class NoLesionError(XaiFederationError):
+    """A site has no lesion whose place is known, so a detector can learn nothing there."""
+
+    exit_code = 45
+
+
 class WeightsFileError(XaiFederationError):
     """A file of initial weights is missing, damaged or does not fit the model."""
 
@@ -206,4 +212,4 @@ class PreflightError(XaiFederationError):
 class CaseError(XaiFederationError):
     """There is no such exam, patient or image to explain."""
 
-    exit_code = 45
+    exit_code = 46

@@ -48,6 +48,8 @@ class TrainReport:
     seconds: float
     round: int = 0
     """Of the task that it answers; a report that does not say so is refused."""
+    counted: int | None = None
+    """Patients that count for the site's weight, where these are not all: a detector's are those with a lesion."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,26 @@ class ExplanationScore:
 
 
 @dataclass(frozen=True)
+class FrocReport:
+    """How a detector finds the lesions of one split, over the images where they are known."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    images: int
+    lesions: int
+    breasts: int
+    """With a lesion."""
+    false_positives: list[float]
+    """An image; a fixed grid, so that the curve's steps are not single detections' scores."""
+    per_lesion: list[Estimate]
+    """Share of the lesions found, at each rate of false positives."""
+    per_breast: list[Estimate]
+    """Share of the breasts with a lesion in which one was found in any view."""
+    mean_per_lesion: Estimate
+    """Over 1/4, 1/2, 1, 2 and 4 false positives an image."""
+    mean_per_breast: Estimate
+
+
+@dataclass(frozen=True)
 class EvaluationReport:
     """Site to coordinator: how the model does on one split of the site's patients."""
 
@@ -116,6 +138,8 @@ class EvaluationReport:
     """ROC on a fixed grid of specificities: its corners are not single patients' scores."""
     calibration: list[CalibrationBin] = field(default_factory=list)
     explanations: dict[str, ExplanationScore] = field(default_factory=dict)
+    froc: FrocReport | None = None
+    """Of a detector, where enough patients have a lesion."""
     seconds: float = 0.0
     round: int = 0
     """Of the task that it answers."""

@@ -96,6 +96,8 @@ def admit(
     _require_round(report.round, number)
     if not (0 <= report.malignant <= report.breasts and 1 <= report.patients <= report.breasts):
         raise ImpossibleFiguresError(f"impossible counts: {report.patients} patients, {report.breasts} breasts")
+    if report.counted is not None and not 1 <= report.counted <= report.patients:
+        raise ImpossibleFiguresError(f"impossible counts: {report.counted} of {report.patients} patients count")
     if report.breasts > 2 * MAXIMUM_PATIENTS or report.steps < 0 or not 0 <= report.seconds < math.inf:
         raise ImpossibleFiguresError("impossible counts or times")
     if not math.isfinite(report.loss):

@@ -14,7 +14,7 @@ from common import progress
 from common.atomic import write_text
 from common.configuration import RunConfig, read_run, task_of, to_yaml
 from common.errors import ConfigurationError, WireError
-from common.models.classifier import BreastClassifier, build_classifier
+from common.models.network import Network, build_network
 from common.models.weights import load_initial_weights
 from common.protocol import DescribeTask, SiteDescription, encode
 from server.admission import answer
@@ -48,7 +48,7 @@ def run(grid: Grid, folder: Path) -> None:
     """
     config = read_run(folder / "config.yaml")
     begun = bool(saved_rounds(folder))
-    model = build_classifier(config.model, seed=config.seed) if begun else initial_model(config)
+    model = build_network(config, seed=config.seed) if begun else initial_model(config)
     trained = frozenset(name for name, _ in model.named_parameters())
     federation = Federation(grid, config, folder, trained)
     _describe_sites(federation)
@@ -57,13 +57,13 @@ def run(grid: Grid, folder: Path) -> None:
     write_results(folder)
 
 
-def initial_model(config: RunConfig) -> BreastClassifier:
+def initial_model(config: RunConfig) -> Network:
     """The model of round 0: from the run's seed, then transferred weights where the configuration names some.
 
     Raises:
         WeightsFileError: the weights are missing or do not fit.
     """
-    model = build_classifier(config.model, seed=config.seed)
+    model = build_network(config, seed=config.seed)
     if config.model.initial_weights:
         report = load_initial_weights(model, config.model.initial_weights)
         progress.say(f"initial weights: {len(report.loaded)} tensors taken over, {len(report.unfit)} did not fit")

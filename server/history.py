@@ -35,6 +35,8 @@ class SiteValidation:
     loss: float | None
     breasts: int
     malignant: int
+    froc: float | None = None
+    """Mean sensitivity of a detector per lesion, over the stated rates of false positives."""
 
 
 @dataclass
@@ -103,7 +105,7 @@ def best_round(records: list[RoundRecord], rule: str) -> tuple[int, str]:
     ``validation_auc``: highest mean over the sites of the AUC on validation patients; the later of
     equals. Only rounds that were measured at the most sites compete, so that a round does not win
     because a hard site was absent; sites where AUC is not defined (one class) do not count.
-    ``last``: the last round.
+    ``validation_froc``: the same with a detector's mean sensitivity. ``last``: the last round.
 
     Raises:
         ValueError: no records.
@@ -112,9 +114,11 @@ def best_round(records: list[RoundRecord], rule: str) -> tuple[int, str]:
         raise ValueError("no rounds")
     scored: list[tuple[int, float, int]] = []
     for record in records:
-        values = [site.auc for site in record.validation.values() if site.auc is not None]
+        found = [site.froc if rule == "validation_froc" else site.auc for site in record.validation.values()]
+        values = [value for value in found if value is not None]
         if values:
             scored.append((len(values), sum(values) / len(values), record.round))
     if rule == "last" or not scored:
         return records[-1].round, "last round"
-    return max(scored)[2], "best mean validation AUC over the sites"
+    measure = "sensitivity on the FROC curve" if rule == "validation_froc" else "AUC"
+    return max(scored)[2], f"best mean validation {measure} over the sites"

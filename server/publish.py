@@ -12,7 +12,7 @@ from common import progress
 from common.atomic import write_bytes, write_text
 from common.configuration import RunConfig, task_of, to_yaml
 from common.packing import Tensors, to_bytes
-from common.protocol import EvaluateTask, EvaluationReport
+from common.protocol import Estimate, EvaluateTask
 from server import checkpoint as checkpoints
 from server.checkpoint import path_of
 from server.history import RoundRecord, best_round
@@ -40,7 +40,8 @@ def publish(federation: Federation, records: list[RoundRecord]) -> None:
     config, folder = federation.config, federation.folder
     number, rule = best_round(records, config.federation.selection)
     model = checkpoints.load(path_of(folder, number), config).model
-    shift = prior_log_odds(records[number - 1], config.training.balanced_sampling)
+    balanced = config.task == "classifier" and config.training.balanced_sampling
+    shift = prior_log_odds(records[number - 1], balanced)
     write_model(folder / "model.safetensors", model, config, number, shift)
     progress.say(f"publishing the model of round {number} ({rule}); every site now measures it on its test patients")
     evaluation: dict[str, Any] = {"round": number, "rule": rule, "prior_log_odds": shift, "quarantined": []}
@@ -50,15 +51,15 @@ def publish(federation: Federation, records: list[RoundRecord]) -> None:
         evaluation[role] = {site: asdict(report) for site, report in reports.items()}
         evaluation["quarantined"] += [asdict(item) for item in bad]
         for site, report in reports.items():
-            progress.say(f"  {site:12} AUC {_interval(report)}  {report.patients} patients")
+            froc = f"  mean sensitivity {_text(report.froc.mean_per_lesion)}" if report.froc else ""
+            progress.say(f"  {site:12} AUC {_text(report.auc)}{froc}  {report.patients} patients")
     write_text(folder / "evaluation.json", json.dumps(evaluation, indent=1))
 
 
-def _interval(report: EvaluationReport) -> str:
-    auc = report.auc
-    if auc.value is None or auc.low is None or auc.high is None:
+def _text(found: Estimate) -> str:
+    if found.value is None or found.low is None or found.high is None:
         return "not defined (one class only)"
-    return f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
 def write_model(path: Path, model: Tensors, config: RunConfig, number: int, shift: float) -> None:

@@ -128,9 +128,10 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
             progress.say(f"round {number}: reply of {site} put into quarantine: {good.what}")
             continue
         record.bytes_received += good.bytes
-        weight = site_weight(method.site_weights, good.report.patients)
-        mean = fold(mean, good.update, weight)
         report = good.report
+        counted = report.patients if report.counted is None else report.counted
+        weight = site_weight(method.site_weights, counted)
+        mean = fold(mean, good.update, weight)
         record.train[site] = SiteTraining(
             report.patients,
             report.breasts,
@@ -205,7 +206,13 @@ def _validate(federation: Federation, model: Tensors, records: list[RoundRecord]
     task = EvaluateTask(to_yaml(task_of(config)), record.round, config.seed, "validation")
     reports, bad = evaluate(federation, model, config.sites, task)
     record.validation = {
-        site: SiteValidation(report.auc.value, report.loss, report.breasts, report.malignant)
+        site: SiteValidation(
+            report.auc.value,
+            report.loss,
+            report.breasts,
+            report.malignant,
+            report.froc.mean_per_lesion.value if report.froc else None,
+        )
         for site, report in reports.items()
     }
     record.quarantined += bad
@@ -217,8 +224,12 @@ def _validate(federation: Federation, model: Tensors, records: list[RoundRecord]
 
 def _line(record: RoundRecord, rounds: int) -> str:
     loss = sum(site.loss * site.weight for site in record.train.values())
-    aucs = "  ".join(
-        f"{name} {'-' if site.auc is None else f'{site.auc:.3f}'}" for name, site in record.validation.items()
+    measure = "FROC" if any(site.froc is not None for site in record.validation.values()) else "AUC"
+    figures = "  ".join(
+        f"{name} {'-' if value is None else f'{value:.3f}'}"
+        for name, site in record.validation.items()
+        for value in [site.froc if measure == "FROC" else site.auc]
     )
     late = f"  no reply in time: {', '.join(record.missing)}" if record.missing else ""
-    return f"round {record.round}/{rounds}  loss {loss:.3f}  validation AUC  {aucs}  ({record.seconds:.0f} s){late}"
+    head = f"round {record.round}/{rounds}  loss {loss:.3f}  validation {measure}"
+    return f"{head}  {figures}  ({record.seconds:.0f} s){late}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from common.atomic import write_text
 from common.configuration import RunConfig
+from common.metrics.froc import RATES
 from server.history import RoundRecord
 
 
@@ -54,6 +55,11 @@ def summarise(
             }
             for name, report in (evaluation["sites"] | evaluation["unseen"]).items()
         },
+        "froc": {
+            name: _froc(report["froc"])
+            for name, report in (evaluation["sites"] | evaluation["unseen"]).items()
+            if report.get("froc")
+        },
         "baselines": baselines or {},
         "privacy": {},
         "seconds": {"total": total + evaluating, "train": train, "evaluate": evaluating},
@@ -76,6 +82,26 @@ def _site(report: dict[str, Any]) -> dict[str, Any]:
         "sensitivity_high": sensitivity["high"],
         "brier": report["brier"]["value"],
         "calibration_error": report["calibration_error"],
+    }
+
+
+def _froc(curve: dict[str, Any]) -> dict[str, Any]:
+    """Sensitivity at the stated rates of false positives an image, per lesion and per breast, and their means."""
+    rates = curve["false_positives"]
+
+    def at(points: list[dict[str, Any]], key: str) -> dict[str, Any]:
+        return {f"{rate:g}": points[rates.index(rate)][key] for rate in RATES}
+
+    return {
+        "lesions": curve["lesions"],
+        "images": curve["images"],
+        "sensitivity_at": at(curve["per_lesion"], "value"),
+        "sensitivity_low": at(curve["per_lesion"], "low"),
+        "sensitivity_high": at(curve["per_lesion"], "high"),
+        "breast_sensitivity_at": at(curve["per_breast"], "value"),
+        "mean": curve["mean_per_lesion"]["value"],
+        "mean_low": curve["mean_per_lesion"]["low"],
+        "mean_high": curve["mean_per_lesion"]["high"],
     }
 
 

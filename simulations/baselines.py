@@ -9,22 +9,26 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from client.evaluation import estimate
-from client.inference import predict
 from client.site import Site, load_site
+from client.tasks.inquiry import Inquiry
+from client.tasks.work import work_of
 from client.training import Round, train
 from common import progress
 from common.atomic import write_text
 from common.configuration import RunConfig
 from common.data.dataset import SiteData, merge
-from common.metrics.classification import auc, delong_interval
-from common.models.classifier import BreastClassifier
+from common.errors import NoLesionError, OneClassSiteError
+from common.metrics.froc import RATES
+from common.models.network import Network
 from common.packing import Tensors
-from common.protocol import Estimate
+from common.protocol import Estimate, EvaluationReport, FrocReport
 from server.app import initial_model
 
-Table = dict[str, dict[str, float | None]]
+Table = dict[str, dict[str, Any]]
+"""By site tested on: an ``Estimate`` of AUC, or of sensitivity by rate of false positives."""
+MEASURES = ("auc", "froc")
 
 
 def run_baselines(config: RunConfig, sites: dict[str, Site], unseen: dict[str, Site], folder: Path) -> None:
@@ -37,74 +41,96 @@ def run_baselines(config: RunConfig, sites: dict[str, Site], unseen: dict[str, S
     data = {name: load_site(site, config) for name, site in sites.items()}
     tests = {name: part.of_split("test") for name, part in data.items()}
     tests |= {name: load_site(site, config) for name, site in unseen.items()}
-    result: dict[str, Table | dict[str, Table]] = {}
+    found: dict[str, dict[str, Any]] = {measure: {} for measure in MEASURES}
     if "local" in config.baselines:
-        result["local"] = {
+        local = {
             name: _baseline(config, f"local-{name}", [part], tests, folder)
             for name, part in data.items()
-            if _both_classes(part)
+            if _can_learn(config, part)
         }
+        for measure in MEASURES:
+            found[measure]["local"] = {name: tables[measure] for name, tables in local.items()}
     if "pooled" in config.baselines:
-        result["pooled"] = _baseline(config, "pooled", list(data.values()), tests, folder)
+        pooled = _baseline(config, "pooled", list(data.values()), tests, folder)
+        for measure in MEASURES:
+            found[measure]["pooled"] = pooled[measure]
+    result = found["auc"] | ({"froc": found["froc"]} if config.task == "detector" else {})
     write_text(folder / "baselines.json", json.dumps(result, indent=1))
 
 
-def _both_classes(part: SiteData) -> bool:
+def _can_learn(config: RunConfig, part: SiteData) -> bool:
     """Whether the site can train alone; in the federation its refusal is put into quarantine each round."""
-    if len(set(part.of_split("train").targets.tolist())) == 2:
-        return True
-    progress.say(f"local-{part.site}: left out, its training patients are all of one class")
-    return False
+    try:
+        work_of(config).trainable(part.of_split("train"), config)
+    except (OneClassSiteError, NoLesionError) as error:
+        progress.say(f"local-{part.site}: left out, {error.what}")
+        return False
+    return True
 
 
-def _baseline(config: RunConfig, name: str, parts: list[SiteData], tests: dict[str, SiteData], folder: Path) -> Table:
+def _baseline(
+    config: RunConfig, name: str, parts: list[SiteData], tests: dict[str, SiteData], folder: Path
+) -> dict[str, Table]:
+    """Tables of AUC and FROC."""
     file = folder / "baselines" / f"{name}.json"
     if file.exists():
-        kept: Table = json.loads(file.read_text())
+        kept: dict[str, Table] = json.loads(file.read_text())
         return kept
-    model = train_centrally(config, name, parts)
-    table = {site: _interval(config, model, part, name) for site, part in tests.items()}
-    write_text(file, json.dumps(table, indent=1))
-    progress.say(f"{name:12} AUC  " + "  ".join(f"{site} {_text(row['value'])}" for site, row in table.items()))
-    return table
+    model, work = train_centrally(config, name, parts), work_of(config)
+    tables: dict[str, Table] = {measure: {} for measure in MEASURES}
+    for site, part in tests.items():
+        if not part.breasts:
+            tables["auc"][site] = asdict(Estimate(None))
+            continue
+        inquiry = Inquiry(f"{name}: testing on {site}", config.seed)
+        report: EvaluationReport = work.measure(model, part, config, inquiry)
+        tables["auc"][site] = asdict(report.auc)
+        if report.froc:
+            tables["froc"][site] = _at_rates(report.froc)
+    write_text(file, json.dumps(tables, indent=1))
+    aucs = "  ".join(f"{site} {_text(row['value'])}" for site, row in tables["auc"].items())
+    means = "  ".join(f"{site} {_text(row['mean']['value'])}" for site, row in tables["froc"].items())
+    progress.say(f"{name:12} AUC  {aucs}" + (f"  mean sensitivity  {means}" if means else ""))
+    return tables
+
+
+def _at_rates(found: FrocReport) -> dict[str, Any]:
+    """Sensitivity per lesion at the stated rates, and their mean."""
+    points = dict(zip(found.false_positives, found.per_lesion, strict=True))
+    return {f"{rate:g}": asdict(points[rate]) for rate in RATES} | {"mean": asdict(found.mean_per_lesion)}
 
 
 def _text(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def train_centrally(config: RunConfig, name: str, parts: list[SiteData]) -> BreastClassifier:
+def train_centrally(config: RunConfig, name: str, parts: list[SiteData]) -> Network:
     """Train on the merged training patients; the run's rule chooses the epoch on the parts' validation patients."""
     merged = merge([part.of_split("train") for part in parts])
     validation = [part.of_split("validation") for part in parts]
     model = initial_model(config)
-    rounds = config.federation.rounds
+    rounds, selection = config.federation.rounds, config.federation.selection
     best: tuple[float, Tensors] | None = None
     with progress.track(f"{name}: epochs", rounds) as advance:
         for number in range(1, rounds + 1):
             train(model, merged, config, Round(number, rounds, config.seed, name))
-            if config.federation.selection == "validation_auc":
-                score = _mean_auc(config, model, validation, name)
-                if score is not None and (best is None or score >= best[0]):
-                    best = score, {key: value.detach().clone() for key, value in model.state_dict().items()}
+            score = None if selection == "last" else _mean_score(config, model, validation, name)
+            if score is not None and (best is None or score >= best[0]):
+                best = score, {key: value.detach().clone() for key, value in model.state_dict().items()}
             advance(1)
     if best is not None:
         model.load_state_dict(best[1])
     return model
 
 
-def _mean_auc(config: RunConfig, model: BreastClassifier, parts: list[SiteData], name: str) -> float | None:
+def _mean_score(config: RunConfig, model: Network, parts: list[SiteData], name: str) -> float | None:
+    """Mean over the parts of what the rule of the run chooses by, where it is defined."""
     values = []
     for part in parts:
-        if part.breasts:
-            value = auc(part.targets, predict(model, part, config.training, f"{name}: validation"))
-            if value == value:
-                values.append(value)
-    return sum(values) / len(values) if values else None
-
-
-def _interval(config: RunConfig, model: BreastClassifier, part: SiteData, name: str) -> dict[str, float | None]:
-    if not part.breasts:
-        return asdict(Estimate(None))
-    logits = predict(model, part, config.training, f"{name}: testing on {part.site}")
-    return asdict(estimate(delong_interval(part.targets, logits, config.evaluation.confidence)))
+        report: EvaluationReport = work_of(config).validate(model, part, config, f"{name}: validation")
+        if config.federation.selection == "validation_auc":
+            values.append(report.auc.value)
+        elif report.froc:
+            values.append(report.froc.mean_per_lesion.value)
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None

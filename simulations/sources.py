@@ -9,8 +9,8 @@ from client.site import Site
 from common import progress
 from common.configuration import PhantomConfig, RunConfig
 from common.configuration.naming import nearest
-from common.data.manifest import MANIFEST, read_manifest
-from common.errors import ConfigurationError, EmptySiteError
+from common.data.manifest import MANIFEST, Manifest, read_manifest
+from common.errors import ConfigurationError, EmptySiteError, NoLesionError, XaiFederationError
 from common.names import check_name
 from simulations.phantom.dataset import write_site
 from simulations.phantom.sites import SITES
@@ -86,10 +86,9 @@ def available(data: Path) -> list[str]:
 
 
 def participants(config: RunConfig, data: Path, state: Path) -> Participants:
-    """Settle who trains, who is only tested on, and who is too small to take part.
+    """Settle who trains, who is only tested on, and who cannot take part: too small, or without what the task needs.
 
-    A site that was asked for by name and is too small is an error; one that was merely found
-    is left out, with the reason.
+    A site that was asked for by name and cannot is an error; one that was merely found is left out, with the reason.
 
     Args:
         config: ``sites`` and ``unseen`` choose among the folders; an empty ``sites`` takes all.
@@ -99,6 +98,7 @@ def participants(config: RunConfig, data: Path, state: Path) -> Participants:
     Raises:
         ConfigurationError: unknown site, or no training site left.
         EmptySiteError: a site without patients, or too small though asked for.
+        NoLesionError: a detector is to be trained, and a site that was asked for has no boxes, or none of them has.
         XaiFederationError: a manifest is wrong, by name.
     """
     found = available(data)
@@ -111,24 +111,45 @@ def participants(config: RunConfig, data: Path, state: Path) -> Participants:
                 do=(f"did you mean '{guess}'? " if guess else "") + f"found: {', '.join(found)}",
             )
     chosen = config.sites or [name for name in found if name not in config.unseen]
-    minimum = config.data.minimum_patients
     left_out: dict[str, str] = {}
     for name in chosen:
-        patients = len(read_manifest(data / name, name).patients)
-        if patients >= minimum:
-            continue
-        reason = f"{patients} patient{'s' if patients != 1 else ''}, {minimum} are needed (data.minimum_patients)"
-        if name in config.sites:
-            raise EmptySiteError(f"site {name} is too small: {reason}", where=str(data / name))
-        left_out[name] = reason
+        error = _obstacle(config, read_manifest(data / name, name))
+        if error is not None and name in config.sites:
+            raise error
+        if error is not None:
+            left_out[name] = error.what
     training = [name for name in chosen if name not in left_out and name not in config.unseen]
     if not training:
-        raise EmptySiteError("no site is large enough to train on", where=str(data), do="lower data.minimum_patients")
+        raise EmptySiteError(
+            "no site can be trained on",
+            where="; ".join([str(data), *(f"{name}: {reason}" for name, reason in left_out.items())]),
+            do="lower data.minimum_patients, or for a detector fill the column boxes",
+        )
 
     def sites(names: list[str]) -> dict[str, Site]:
         return {name: Site(name, data / name, state / name) for name in names}
 
     return Participants(sites(training), sites(config.unseen), left_out)
+
+
+def _obstacle(config: RunConfig, manifest: Manifest) -> XaiFederationError | None:
+    """Why a site cannot be trained on, as far as its manifest tells."""
+    patients, minimum = len(manifest.patients), config.data.minimum_patients
+    if patients < minimum:
+        return EmptySiteError(
+            f"{patients} patient{'s' if patients != 1 else ''}, {minimum} are needed (data.minimum_patients)",
+            where=f"site {manifest.site}: {manifest.folder}",
+            do="add patients, or leave the site out",
+        )
+    views = [view for breast in manifest.breasts for view in breast.views]
+    if config.task == "detector" and not any(view.boxes for view in views):
+        unknown = sum(view.boxes is None for view in views)
+        return NoLesionError(
+            f"no lesion has a box (boxes of {unknown} of {len(views)} images are unknown), a detector needs them",
+            where=f"site {manifest.site}: {manifest.folder}",
+            do="fill the column boxes of the manifest, or leave the site out",
+        )
+    return None
 
 
 def resolved(config: RunConfig, people: Participants) -> RunConfig:

@@ -32,7 +32,7 @@ code: "{code}"
 
 # What the coordinator may ask of this site. Every request is checked; a refusal is named to the coordinator.
 policy:
-  tasks: [classifier]
+  tasks: [classifier, detector]
   methods: []                        # names of method rows; empty = any
   rounds: 1000                       # a run with more is refused
   minimum_patients: 8

@@ -23,7 +23,7 @@ class Policy:
     """``policy`` of ``site.yaml``. The defaults allow what the product does and nothing excessive."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
-    tasks: list[str] = field(default_factory=lambda: ["classifier"])
+    tasks: list[str] = field(default_factory=lambda: ["classifier", "detector"])
     """Tasks that may run here."""
     methods: list[str] = field(default_factory=list)
     """Names of the method rows that may run here; empty = any."""

@@ -11,13 +11,15 @@ import torch
 
 from client.preflight.examination import Examination
 from client.preflight.finding import Affected, Finding, finding
+from client.tasks.work import work_of
 from client.training import Round, train
 from common.configuration import TaskConfig
 from common.data.cache import CachedImage
 from common.data.cache_folder import free_bytes, gigabytes
 from common.data.dataset import SiteData
 from common.data.manifest import Breast
-from common.models.classifier import build_classifier
+from common.errors import NoLesionError, OneClassSiteError
+from common.models.network import build_network
 
 STEPS = 2
 NOTE_BYTES = 2000
@@ -77,20 +79,26 @@ def shortages(examined: Examination, found: Resources) -> list[Finding]:
 
 def _training_data(examined: Examination) -> SiteData | None:
     """The usable training breasts; ``None`` where they cannot be trained on."""
-    views: dict[str, list[CachedImage]] = {}
+    images: dict[str, list[CachedImage]] = {}
     breasts: dict[str, Breast] = {}
     for item in examined.usable:
         if item.breast.split == "train":
-            breasts[item.breast.key] = item.breast
-            views.setdefault(item.breast.key, []).append(item.image)
-    if len({breast.target for breast in breasts.values()}) < 2:
+            key = item.breast.key
+            seen = breasts[key].views if key in breasts else ()
+            breasts[key] = replace(item.breast, views=(*seen, item.view))
+            images.setdefault(key, []).append(item.image)
+    if not breasts:
         return None
-    return SiteData(examined.site.name, tuple(breasts.values()), tuple(tuple(views[key]) for key in breasts))
+    data = SiteData(examined.site.name, tuple(breasts.values()), tuple(tuple(images[key]) for key in breasts))
+    try:
+        return work_of(examined.task).trainable(data, examined.task)
+    except (OneClassSiteError, NoLesionError):
+        return None
 
 
 def _trial(data: SiteData, task: TaskConfig) -> tuple[float, int]:
     """Seconds a step, after one that does not count, and the peak memory of the process in bytes."""
-    order = np.argsort(-data.targets, kind="stable")
+    order = np.argsort(-work_of(task).kinds(data, task), kind="stable")
     wanted = min(STEPS * task.training.batch_size, len(order))
     chosen = [*order[: -(-wanted // 2)], *order[len(order) - wanted // 2 :]]
     few = replace(
@@ -99,7 +107,7 @@ def _trial(data: SiteData, task: TaskConfig) -> tuple[float, int]:
         views=tuple(data.views[index] for index in chosen),
     )
     once = replace(task, training=replace(task.training, local_epochs=1))
-    model = build_classifier(task.model, seed=0)
+    model = build_network(task, seed=0)
     part = Round(1, 1, 0, f"{data.site}: trial")
     train(model, few, once, part)
     result = train(model, few, once, part)

@@ -8,18 +8,21 @@ from common.configuration.naming import nearest
 from common.errors import ConfigurationError
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "task": ("classifier",),
+    "task": ("classifier", "detector"),
     "imaging.harmonisation": ("none", "percentile", "local_contrast"),
     "data.unreadable": ("stop", "skip"),
     "model.norm": ("batch", "group"),
     "model.pooling": ("average", "lse"),
+    "detector.lesions": ("any", "malignant"),
+    "detector.suppression": ("nms", "soft"),
     "training.schedule": ("cosine", "constant"),
     "training.precision": ("auto", "bf16", "fp32"),
     "method.local_objective": ("plain", "proximal"),
     "method.site_weights": ("patients", "equal"),
     "method.server_optimizer": ("average", "momentum"),
     "federation.wire_dtype": ("bfloat16", "float32"),
-    "federation.selection": ("validation_auc", "last"),
+    "federation.selection": ("validation_auc", "validation_froc", "last"),
+    "evaluation.hit_rule": ("iou", "centre"),
     "baselines": ("local", "pooled"),
 }
 
@@ -35,6 +38,15 @@ RANGES: dict[str, tuple[float, float]] = {
     "model.lse_sharpness": (0.1, 100.0),
     "model.dropout": (0.0, 0.95),
     "model.frozen_stages": (0, 8),
+    "detector.smallest_mm": (0.5, 200.0),
+    "detector.largest_mm": (1.0, 300.0),
+    "detector.frame_mm": (20.0, 500.0),
+    "detector.channels": (8, 1024),
+    "detector.tower_convolutions": (1, 4),
+    "detector.lesion_share": (0.01, 0.99),
+    "detector.suppression_overlap": (0.0, 1.0),
+    "detector.minimum_score": (0.0, 0.99),
+    "detector.maximum_detections": (1, 1000),
     "training.local_epochs": (1, 1000),
     "training.batch_size": (1, 4096),
     "training.learning_rate": (1e-8, 10.0),
@@ -62,6 +74,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "evaluation.confidence": (0.5, 0.9999),
     "evaluation.bootstrap_samples": (10, 1_000_000),
     "evaluation.specificity": (0.01, 0.999),
+    "evaluation.hit_overlap": (0.01, 1.0),
     "evaluation.gallery": (0, 1000),
     "evaluation.explained": (0, 1_000_000),
     "phantom.exams": (1, 1_000_000),
@@ -98,4 +111,14 @@ def check_values(flat: dict[str, Any]) -> None:
             "validation and test fractions leave nothing to train on",
             where="data.validation_fraction, data.test_fraction",
             do="choose fractions whose sum is below 1",
+        )
+    if flat.get("detector.smallest_mm", 0) >= flat.get("detector.largest_mm", 1):
+        raise ConfigurationError(
+            "the smallest lesions are as large as the largest",
+            where="detector.smallest_mm, detector.largest_mm",
+            do="choose the smaller side first",
+        )
+    if flat.get("federation.selection") == "validation_froc" and flat.get("task") != "detector":
+        raise ConfigurationError(
+            "only a detector has a FROC curve", where="federation.selection", do="choose validation_auc or last"
         )

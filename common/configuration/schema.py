@@ -55,6 +55,33 @@ class ModelConfig:
 
 
 @dataclass
+class DetectorConfig:
+    """The mass detector; read where ``task`` is ``detector``."""
+
+    lesions: str = "any"
+    """What it is to find: ``any`` lesion that has a box, or ``malignant`` ones alone."""
+    smallest_mm: float = 5.0
+    """Side of the smallest lesions' boxes: of the smallest anchors."""
+    largest_mm: float = 50.0
+    frame_mm: float = 200.0
+    """Height of the breast in the frame, roughly, where ``imaging.spacing_mm`` is not set."""
+    channels: int = 256
+    """Of the feature pyramid and the towers on it."""
+    tower_convolutions: int = 4
+    """Depth of both towers."""
+    lesion_share: float = 0.5
+    """Of the breasts visited in an epoch; those with a lesion are visited again and again."""
+    suppression: str = "nms"
+    """Of detections that overlap: ``nms`` keeps the best, ``soft`` lowers the others' scores."""
+    suppression_overlap: float = 0.2
+    minimum_score: float = 0.005
+    maximum_detections: int = 30
+    """Of an image."""
+    test_flips: bool = False
+    """Look at every view a second time, upside down."""
+
+
+@dataclass
 class AugmentationConfig:
     """Random changes of a training batch; every strength 0 switches that change off."""
 
@@ -130,7 +157,8 @@ class FederationConfig:
     wire_dtype: str = "bfloat16"
     """Updates travel as ``bfloat16`` or ``float32``."""
     selection: str = "validation_auc"
-    """Which round's model is published: best mean ``validation_auc`` over the sites, or the ``last``."""
+    """Which round's model is published: best mean ``validation_auc`` (or a detector's ``validation_froc``) over the
+    sites, or the ``last``."""
     keep_checkpoints: int = 2
 
 
@@ -141,6 +169,10 @@ class EvaluationConfig:
     confidence: float = 0.95
     bootstrap_samples: int = 1000
     specificity: float = 0.9
+    hit_rule: str = "iou"
+    """A detection finds a lesion by ``iou`` (overlap of at least ``hit_overlap``) or by ``centre`` (its own lies in the
+    lesion's box)."""
+    hit_overlap: float = 0.2
     gallery: int = 8
     """Breasts shown with their explanation, per site."""
     explained: int = 60
@@ -171,6 +203,7 @@ class TaskConfig:
     imaging: ImagingConfig = field(default_factory=ImagingConfig)
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

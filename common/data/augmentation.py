@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
 
 from common.configuration import AugmentationConfig
 from common.imaging.harmonise import DARKEST
+
+LEAST_SHOWN = 0.25
+"""Of a lesion moved over the edge so much must be left, or it is no example of one."""
 
 
 def augment(images: torch.Tensor, config: AugmentationConfig, generator: torch.Generator) -> torch.Tensor:
@@ -25,8 +29,27 @@ def augment(images: torch.Tensor, config: AugmentationConfig, generator: torch.G
     Returns:
         float32 ``(N, 1, H, W)``.
     """
+    return augment_with_boxes(images, [torch.empty(0, 4)] * len(images), config, generator)[0]
+
+
+def augment_with_boxes(
+    images: torch.Tensor, boxes: Sequence[torch.Tensor], config: AugmentationConfig, generator: torch.Generator
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The same as :func:`augment`, with the lesions' boxes moved as their pictures are.
+
+    Args:
+        images: float32 ``(N, 1, H, W)``; not changed.
+        boxes: of each image ``(L, 4)``, x0, y0, x1, y1 in pixels.
+        config: strengths.
+        generator: source of all randomness.
+
+    Returns:
+        Images, and the boxes around the moved lesions, cut off at the frame; what is shown less than a quarter of is
+        left out.
+    """
     air = images.amin(dim=(1, 2, 3), keepdim=True)
-    moved = _move(images - air, config, generator)
+    matrix = _affine(images.shape, config, generator)
+    moved = images - air if matrix is None else _move(images - air, matrix)
     breast = moved > 1e-3
     moved = moved + air
     changed = _intensity(moved, config, generator)
@@ -34,7 +57,11 @@ def augment(images: torch.Tensor, config: AugmentationConfig, generator: torch.G
     if config.noise > 0:
         strength = config.noise * torch.rand(len(images), 1, 1, 1, generator=generator)
         changed = changed + strength * torch.randn(images.shape, generator=generator)
-    return torch.where(breast, torch.maximum(changed, moved.clamp(max=DARKEST)), air)
+    changed = torch.where(breast, torch.maximum(changed, moved.clamp(max=DARKEST)), air)
+    if matrix is None:
+        return changed, list(boxes)
+    rows, columns = images.shape[2:]
+    return changed, [move_boxes(some, one, rows, columns) for some, one in zip(boxes, matrix, strict=True)]
 
 
 def _uniform(count: int, strength: float, generator: torch.Generator) -> torch.Tensor:
@@ -42,25 +69,68 @@ def _uniform(count: int, strength: float, generator: torch.Generator) -> torch.T
     return strength * (2 * torch.rand(count, generator=generator) - 1)
 
 
-def _move(images: torch.Tensor, config: AugmentationConfig, generator: torch.Generator) -> torch.Tensor:
-    """One affine resampling: rotation, scale, shift and flip; zero comes in from outside."""
-    count, _, rows, columns = images.shape
+def _affine(shape: torch.Size, config: AugmentationConfig, generator: torch.Generator) -> torch.Tensor | None:
+    """Rotation, scale, shift and flip of each image, ``(N, 2, 3)``: from places in the result to places in the image,
+    both -1 to 1 over the frame. ``None`` where nothing may move."""
+    count, _, rows, columns = shape
     angle = _uniform(count, math.radians(config.rotation_degrees), generator)
     scale = torch.exp(_uniform(count, math.log1p(config.scale), generator))
     shift = torch.stack([_uniform(count, 2 * config.shift, generator) for _ in range(2)], dim=1)
     flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0) if config.flip else torch.ones(count)
     if not (config.flip or config.rotation_degrees or config.scale or config.shift):
-        return images
+        return None
     cosine, sine, aspect = torch.cos(angle) / scale, torch.sin(angle) / scale, rows / columns
-    matrix = torch.stack(
+    return torch.stack(
         [
             torch.stack([cosine, -sine * aspect * flip, shift[:, 0]], dim=1),
             torch.stack([sine / aspect, cosine * flip, shift[:, 1]], dim=1),
         ],
         dim=1,
     )
+
+
+def _move(images: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """One resampling; zero comes in from outside."""
     grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def move_boxes(boxes: torch.Tensor, matrix: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """Boxes where the resampling by ``matrix`` puts what they hold.
+
+    What a box holds is taken for the ellipse that fills it: masses have no corners, and the box around turned corners
+    would be up to a sixth too wide at ten degrees.
+
+    Args:
+        boxes: ``(L, 4)``, pixels.
+        matrix: ``(2, 3)``, from the result to the image, -1 to 1 over the frame.
+        rows, columns: of the frame.
+
+    Returns:
+        ``(K, 4)``: cut off at the frame; without those of which less than a quarter is left.
+    """
+    half = torch.tensor([columns / 2, rows / 2])
+    middle, reach = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    back = torch.linalg.inv(matrix[:, :2])
+    centre = ((middle / half - 1 - matrix[:, 2]) @ back.T + 1) * half
+    # Row i of the linear part, times the ellipse's half axes: its largest extent in direction i.
+    linear = back * half[:, None] / half[None, :]
+    extent = (linear[None] * reach[:, None, :]).norm(dim=2)
+    whole = torch.cat([centre - extent, centre + extent], dim=1)
+    shown = torch.stack(
+        [
+            whole[:, 0].clamp(0, columns),
+            whole[:, 1].clamp(0, rows),
+            whole[:, 2].clamp(0, columns),
+            whole[:, 3].clamp(0, rows),
+        ],
+        dim=1,
+    )
+    return shown[_areas(shown) >= LEAST_SHOWN * _areas(whole)]
+
+
+def _areas(boxes: torch.Tensor) -> torch.Tensor:
+    return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
 
 
 def _intensity(images: torch.Tensor, config: AugmentationConfig, generator: torch.Generator) -> torch.Tensor:

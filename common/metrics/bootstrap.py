@@ -58,7 +58,7 @@ def bootstrap_interval(
         first = starts[chosen] - (np.cumsum(sizes) - sizes)
         breasts = order[np.repeat(first, sizes) + np.arange(sizes.sum())]
         values[number] = statistic(targets[breasts], scores[breasts])
-    return _percentile(statistic(targets, scores), values, confidence)
+    return percentile_interval(statistic(targets, scores), values, confidence)
 
 
 def bootstrap_mean(values: Floats, patients: Sequence[str], samples: int, confidence: float, seed: int) -> Interval:
@@ -81,7 +81,21 @@ def bootstrap_mean(values: Floats, patients: Sequence[str], samples: int, confid
     sums = np.bincount(owner, weights=values, minlength=len(counts))
     drawn = _draw_patients(np.zeros(len(counts), dtype=np.int64), samples, np.random.default_rng(seed))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    return _percentile(float(np.mean(values)), means, confidence)
+    return percentile_interval(float(np.mean(values)), means, confidence)
+
+
+def resampled_counts(stratum: npt.NDArray[np.integer | np.bool_], samples: int, seed: int) -> Floats:
+    """How often each patient is drawn in each sample, ``(samples, patients)``; every stratum keeps its size.
+
+    Args:
+        stratum: of each patient, ``(patients,)``.
+        samples: how many resamples.
+        seed: of the resampling.
+    """
+    drawn = _draw_patients(stratum.astype(np.int64), samples, np.random.default_rng(seed))
+    counts = np.zeros((samples, len(stratum)))
+    np.add.at(counts, (np.arange(samples)[:, None], drawn), 1.0)
+    return counts
 
 
 def _require_a_patient_each(values: npt.NDArray[np.int64] | Floats, patients: Sequence[str]) -> None:
@@ -101,7 +115,8 @@ def _draw_patients(stratum: npt.NDArray[np.int64], samples: int, random: np.rand
     return np.concatenate([random.choice(some, (samples, len(some))) for some in members], axis=1)
 
 
-def _percentile(value: float, values: Floats, confidence: float) -> Interval:
+def percentile_interval(value: float, values: Floats, confidence: float) -> Interval:
+    """A value between the percentiles of its resampled values ``(samples,)``."""
     tail = (1.0 - confidence) / 2
     low, high = np.quantile(values, (tail, 1.0 - tail))
     return Interval(float(value), float(low), float(high))

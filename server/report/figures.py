@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from common.metrics.froc import RATES
 from common.page.drawing import INK, LINE, MUTED, PAPER, SiteStyle, draw, no_frame
-from common.protocol import Estimate, EvaluationReport
+from common.protocol import Estimate, EvaluationReport, FrocReport
 from server.history import RoundRecord
 from server.report.findings import aucs, compare, label
 from server.report.numbers import MINUS, defined, mean, number
@@ -82,12 +85,14 @@ def _whisker(axes: Axes, auc: Estimate, y: float, colour: str, marker: str, size
 
 
 def validation_curve(run: Run, styles: dict[str, SiteStyle]) -> str:
-    """Validation AUC per site and round, with the mean and the chosen round."""
-    series = {site: [_validation(entry, site) for entry in run.rounds] for site in run.trained()}
+    """Validation AUC, or a detector's sensitivity, per site and round, with the mean and the chosen round."""
+    detector = run.config.task == "detector"
+    series = {site: [_validation(entry, site, detector) for entry in run.rounds] for site in run.trained()}
     average = [
         mean([value for values in series.values() if defined(value := values[at])]) for at in range(len(run.rounds))
     ]
-    return _curves("validation", "Validation AUC", "AUC", run, styles, series, average) if run.rounds else ""
+    title, ylabel = ("Validation FROC", "mean sensitivity") if detector else ("Validation AUC", "AUC")
+    return _curves("validation", title, ylabel, run, styles, series, average) if run.rounds else ""
 
 
 def loss_curve(run: Run, styles: dict[str, SiteStyle]) -> str:
@@ -131,8 +136,10 @@ def _curves(
     return draw(name, (5.3, 3.9), f"{title} per site and round", paint)
 
 
-def _validation(entry: RoundRecord, site: str) -> float | None:
-    return entry.validation[site].auc if site in entry.validation else None
+def _validation(entry: RoundRecord, site: str, detector: bool) -> float | None:
+    if site not in entry.validation:
+        return None
+    return entry.validation[site].froc if detector else entry.validation[site].auc
 
 
 def _loss(entry: RoundRecord, site: str) -> float | None:
@@ -165,6 +172,27 @@ def roc(name: str, site: str, report: EvaluationReport, specificity: float, styl
         axes.text(0.98, 0.05, f"AUC {number(report.auc.value)}", ha="right", color=INK, fontsize=11, fontweight="bold")
 
     return draw(name, (3.1, 3.1), f"ROC curve of {site}", paint)
+
+
+def froc(name: str, site: str, found: FrocReport, style: SiteStyle) -> str:
+    """FROC of one site: sensitivity per lesion with its band, per breast dashed; false positives in octaves."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        rates = found.false_positives
+        for points, dash, width in ((found.per_lesion, "-", 2.2), (found.per_breast, (0, (3, 2)), 1.4)):
+            values = [point.value if defined(point.value) else math.nan for point in points]
+            axes.step(rates, values, where="post", color=style.colour, linewidth=width, linestyle=dash)
+        low = [point.low if defined(point.low) else math.nan for point in found.per_lesion]
+        high = [point.high if defined(point.high) else math.nan for point in found.per_lesion]
+        axes.fill_between(rates, low, high, step="post", color=style.colour, alpha=0.16, linewidth=0)
+        axes.set_xscale("log", base=2)
+        axes.set(
+            xlim=(rates[0], rates[-1]), ylim=(-0.02, 1.02), xlabel="false positives an image", ylabel="sensitivity"
+        )
+        axes.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
+
+    return draw(name, (3.6, 3.1), f"FROC curve of {site}", paint)
 
 
 def calibration(name: str, site: str, report: EvaluationReport, style: SiteStyle) -> str:

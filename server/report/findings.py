@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.protocol import Estimate, EvaluationReport, ExplanationScore
+from common.protocol import Estimate, EvaluationReport, ExplanationScore, FrocReport
 from server.report.numbers import defined, mean, number, signed
 from server.report.run_folder import Run
 
@@ -50,6 +50,17 @@ def worst_site(run: Run) -> str | None:
     """The training site with the lowest AUC; None with fewer than two to compare."""
     found = aucs(run, run.trained())
     return min(found, key=lambda site: found[site].value or 0.0) if len(found) > 1 else None
+
+
+def frocs(run: Run, sites: list[str]) -> dict[str, FrocReport]:
+    """FROC curves of the sites that have one."""
+    reports = {site: run.report_of(site) for site in sites}
+    return {site: report.froc for site, report in reports.items() if report is not None and report.froc is not None}
+
+
+def at_rate(found: FrocReport, rate: float, *, of_breasts: bool = False) -> Estimate:
+    """Sensitivity at a rate of false positives an image that is on the curve's grid."""
+    return (found.per_breast if of_breasts else found.per_lesion)[found.false_positives.index(rate)]
 
 
 def why_undefined(report: EvaluationReport) -> str:

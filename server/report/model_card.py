@@ -8,10 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.atomic import write_text
+from common.metrics.froc import RATES
 from common.protocol import Estimate
 from server.report.findings import (
     CONTROLS,
     EXPLAINER_NAMES,
+    at_rate,
+    frocs,
     headline,
     is_phantom,
     label,
@@ -24,6 +27,10 @@ from server.report.findings import (
 from server.report.numbers import ABSENT, count, defined, interval, number, share
 from server.report.run_folder import Run, SiteData, read_run_folder
 
+KINDS = {
+    "classifier": "A classifier of mammograms: the probability that a breast holds a malignancy, from all its views.",
+    "detector": "A detector of masses in mammograms: boxes around lesions, each with a score that is no probability.",
+}
 _COUNTED = "Malignant, benign and normal count breasts. Splits are by patient."
 
 
@@ -48,6 +55,7 @@ def render(run: Run) -> str:
         _data(run),
         _method(run),
         _results(run),
+        *_froc(run),
         _explanations(run),
         _limits(run),
         _privacy(run),
@@ -77,7 +85,7 @@ def _what(run: Run) -> str:
     description = f"\n\n{_safe(run.config.description)}" if run.config.description else ""
     return (
         f"# Model card: {_safe(run.config.name)}\n\n"
-        f"A classifier of mammograms: the probability that a breast holds a malignancy, from all its views."
+        f"{KINDS[run.config.task]}"
         f"{description}\n\n"
         f"- Network: {_safe(model.backbone)}, {model.norm} normalisation, {model.pooling} pooling, "
         f"one-channel input of {imaging.height} by {imaging.width} pixels, harmonisation {imaging.harmonisation}\n"
@@ -162,6 +170,31 @@ def _results(run: Run) -> str:
         f"## Results\n\nOn each site's own test patients; {share(settings.confidence)} intervals in brackets.\n\n"
         f"{_table(heads, rows)}\n\n" + "\n".join(lines)
     )
+
+
+def _froc(run: Run) -> list[str]:
+    """The section of a detector; none of a classifier."""
+    if run.config.task != "detector":
+        return []
+    evaluation, sites = run.config.evaluation, run.trained() + run.unseen()
+    rows = [
+        [
+            _safe(label(run, site)),
+            *(_written(at_rate(found, rate), 2) for rate in RATES),
+            _written(found.mean_per_lesion, 2), count(found.lesions), count(found.images),
+        ]
+        for site, found in frocs(run, sites).items()
+    ]  # fmt: skip
+    untold = [_safe(site) for site in sites if site not in frocs(run, sites)]
+    rule = f"IoU of at least {evaluation.hit_overlap:g}" if evaluation.hit_rule == "iou" else "its centre in the box"
+    heads = ["Site", *(f"at {rate:g}" for rate in RATES), "Mean", "Lesions", "Images"]
+    return [
+        "## Lesions found (FROC)\n\n"
+        f"Share of the lesions found at so many false positives an image; a hit: {rule}, each detection and each "
+        f"lesion used once. {share(evaluation.confidence)} intervals in brackets.\n\n"
+        + (_table(heads, rows) if rows else "No site has enough patients with a known lesion.")
+        + (f"\n\nWithout figures: {', '.join(untold)}." if untold and rows else "")
+    ]
 
 
 def _explanations(run: Run) -> str:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from common.atomic import write_text
 from common.configuration import to_yaml
+from common.metrics.froc import RATES
 from common.page.drawing import SiteStyle, site_styles
 from common.page.style import style_sheet
 from common.protocol import Estimate, EvaluationReport, ExplanationScore
@@ -20,7 +21,9 @@ from server.report.findings import (
     CONTROLS,
     EXPLAINER_NAMES,
     against_controls,
+    at_rate,
     aucs,
+    frocs,
     headline,
     is_phantom,
     label,
@@ -39,8 +42,12 @@ MEASURES = {
     "energy_in_box": ("Energy in the box", "The share of the whole map that lies inside the lesion's box"),
 }
 
+RATE = 1.0
+"""False positives an image at which detectors are compared in one figure."""
 BOXES_OF_DOCTORS = "the box a doctor drew around the malignancy"
 BOXES_OF_PHANTOMS = "the box of the simulated malignancy"
+LESIONS_OF_DOCTORS = "the boxes that doctors drew around lesions"
+LESIONS_OF_PHANTOMS = "the boxes of the simulated masses"
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class SiteRow:
     """Why there is no AUC; empty when there is one."""
     roc: Markup
     calibration: Markup
+    froc: Markup
     gallery: Gallery | None
 
 
@@ -117,8 +125,12 @@ def render(run: Run) -> str:
         curves=[Markup(draw(run, styles)) for draw in (figures.validation_curve, figures.loss_curve)],
         readings=readings(run),
         troubles=troubles(run),
+        where_lesions_come_from=LESIONS_OF_PHANTOMS if is_phantom(run) else LESIONS_OF_DOCTORS,
         where_boxes_come_from=BOXES_OF_PHANTOMS if is_phantom(run) else BOXES_OF_DOCTORS,
         matrix=_matrix(run),
+        rates=RATES,
+        at_rate=at_rate,
+        froc_matrix=_froc_matrix(run),
         explainers=_explainers(run),
         measures=MEASURES,
         controls=CONTROLS,
@@ -153,6 +165,10 @@ def _tiles(run: Run, styles: dict[str, SiteStyle]) -> list[Tile]:
         tiles.append(
             Tile(f"Unseen site: {site}", numbers.number(auc.value), _interval_note(run, auc), styles[site].colour)
         )
+    if curves := frocs(run, trained):
+        values = [at_rate(curve, RATE).value or 0.0 for curve in curves.values()]
+        where = f"of the lesions at {len(curves)} training site{'s' * (len(curves) != 1)}"
+        tiles.insert(0, Tile(f"Found at {RATE:g} false positive an image", numbers.number(numbers.mean(values)), where))
     if not unseen:
         tiles.append(Tile("Unseen site", numbers.ABSENT, "none in this run"))
     present = [run.sites[site] for site in trained + unseen]
@@ -197,6 +213,7 @@ def _rows(run: Run, styles: dict[str, SiteStyle]) -> list[SiteRow]:
                     figures.roc(f"roc{place}", name, drawn, run.config.evaluation.specificity, style) if drawn else ""
                 ),
                 calibration=Markup(figures.calibration(f"calibration{place}", name, drawn, style) if drawn else ""),
+                froc=Markup(figures.froc(f"froc{place}", name, drawn.froc, style) if drawn and drawn.froc else ""),
                 gallery=embed(folder, run.galleries[name], budget) if name in run.galleries else None,
             )
         )
@@ -211,6 +228,21 @@ def _matrix(run: Run) -> list[MatrixRow]:
     if run.baselines.pooled:
         rows.append(MatrixRow("pooled", None, run.baselines.pooled))
     return [*rows, MatrixRow("federated", None, aucs(run, run.trained() + run.unseen()))]
+
+
+def _froc_matrix(run: Run) -> list[MatrixRow]:
+    """As :func:`_matrix`, of a detector's sensitivity at one false positive an image."""
+    if run.baselines is None or run.baselines.froc is None:
+        return []
+    key, baselines = f"{RATE:g}", run.baselines.froc
+    rows = [
+        MatrixRow(f"{site} alone", site, {name: found[key] for name, found in tests.items()})
+        for site, tests in baselines.local.items()
+    ]
+    if baselines.pooled:
+        rows.append(MatrixRow("pooled", None, {name: found[key] for name, found in baselines.pooled.items()}))
+    federated = {name: at_rate(curve, RATE) for name, curve in frocs(run, run.trained() + run.unseen()).items()}
+    return [*rows, MatrixRow("federated", None, federated)]
 
 
 def _explainers(run: Run) -> list[str]:

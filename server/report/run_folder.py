@@ -31,13 +31,24 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class FrocBaselines:
+    """Sensitivity per lesion of detectors trained without federation, by rate of false positives, and ``mean``."""
+
+    local: dict[str, dict[str, dict[str, Estimate]]] = field(default_factory=dict)
+    """Trained on, then tested on."""
+    pooled: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    """Tested on."""
+
+
+@dataclass(frozen=True)
 class Baselines:
-    """``baselines.json``: AUC of models trained without federation."""
+    """``baselines.json``: AUC of models trained without federation, and of detectors what their FROC curves say."""
 
     local: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     """Trained on, then tested on."""
     pooled: dict[str, Estimate] = field(default_factory=dict)
     """Tested on."""
+    froc: FrocBaselines | None = None
 
 
 @dataclass(frozen=True)

@@ -143,8 +143,8 @@ def test_slider_switch_and_boxes_work_in_a_browser(reports, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words", "code"),
     [
-        ((), "which exams?", 45),
-        (("NOBODY",), "has no usable exam, patient or image 'NOBODY'", 45),
+        ((), "which exams?", 46),
+        (("NOBODY",), "has no usable exam, patient or image 'NOBODY'", 46),
     ],
 )
 def test_bad_requests_are_named(site, model, arguments, words, code):

@@ -61,6 +61,8 @@ def test_a_good_reply_passes_with_its_norm():
         (reply(report=TrainReport(9, 9, 10, 3, 0.5, 1.0, 7)), ImpossibleFiguresError, "impossible counts"),
         (reply(report=TrainReport(10**12, 10**12, 3, 3, 0.5, 1.0, 7)), ImpossibleFiguresError, "impossible counts"),
         (reply(report=TrainReport(9, 9, 3, 3, 0.5, float("inf"), 7)), ImpossibleFiguresError, "times"),
+        (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0, 7, counted=10)), ImpossibleFiguresError, "10 of 9 patients"),
+        (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0, 7, counted=0)), ImpossibleFiguresError, "0 of 9 patients"),
         (reply(report=TrainReport(9, 9, 3, 3, float("nan"), 1.0, 7)), UpdateNotFiniteError, "loss is nan"),
         (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0, 6)), StaleReplyError, "is for round 6, round 7 was asked"),
         (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0)), StaleReplyError, "is for round none"),

@@ -30,6 +30,19 @@ def test_without_any_auc_the_last_round_is_taken_and_said():
     assert best_round([record(1, None), record(2, None)], "validation_auc") == (2, "last round")
 
 
+def test_a_detector_is_chosen_by_its_sensitivity():
+    """Round 1 ranks breasts better, round 2 finds more lesions."""
+    records = [
+        RoundRecord(number, validation={"S": SiteValidation(auc, 0.5, 20, 8, froc)}, validated=True)
+        for number, auc, froc in ((1, 0.9, 0.3), (2, 0.6, 0.5))
+    ]
+    assert best_round(records, "validation_froc") == (
+        2, "best mean validation sensitivity on the FROC curve over the sites",
+    )  # fmt: skip
+    assert best_round(records, "validation_auc")[0] == 1
+    assert best_round([record(1, 0.5), record(2, 0.4)], "validation_froc") == (2, "last round")
+
+
 def test_history_round_trip(tmp_path):
     records = [record(1, 0.5, None), record(2, 0.6, 0.7)]
     write_history(tmp_path / "rounds.jsonl", records)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from common.configuration import AugmentationConfig
-from common.data.augmentation import augment
+from common.data.augmentation import augment, augment_with_boxes, move_boxes
 from common.imaging.harmonise import OUTSIDE, harmonise
 from tests.common.imaging.mammograms import drawn_breast
 
@@ -108,3 +108,64 @@ def test_blur_smooths_the_chosen_share(images):
     rough = rough + torch.where(rough > OUTSIDE, 0.5, 0.0) * torch.randn(rough.shape, generator=torch.manual_seed(0))
     smoother = ((changed(rough, blur=0.3) - rough).abs() > 0.05).flatten(1).any(dim=1)
     assert 0.1 < smoother.float().mean() < 0.5
+
+
+def matrix(linear, shift=(0.0, 0.0)):
+    return torch.cat([torch.tensor(linear), torch.tensor(shift)[:, None]], dim=1)
+
+
+def test_a_mirrored_box_by_hand():
+    """In a frame 60 high, rows 10 to 20 become 40 to 50; columns stay."""
+    flipped = move_boxes(torch.tensor([[5.0, 10.0, 9.0, 20.0]]), matrix([[1.0, 0.0], [0.0, -1.0]]), 60, 40)
+    assert flipped.tolist()[0] == pytest.approx([5, 40, 9, 50], abs=1e-4)
+
+
+def test_a_box_in_a_picture_twice_as_large_by_hand():
+    """About the middle (20, 30): x 18 to 26 become 16 to 32, y 26 to 28 become 22 to 26."""
+    larger = move_boxes(torch.tensor([[18.0, 26.0, 26.0, 28.0]]), matrix([[0.5, 0.0], [0.0, 0.5]]), 60, 40)
+    assert larger.tolist()[0] == pytest.approx([16, 22, 32, 26], abs=1e-4)
+
+
+def test_a_box_turned_by_a_quarter_by_hand():
+    """10 to the right of the middle goes 10 above or below it, 8 wide becomes 8 high; the frame is square."""
+    turned = move_boxes(torch.tensor([[26.0, 18.0, 34.0, 22.0]]), matrix([[0.0, -1.0], [1.0, 0.0]]), 40, 40)
+    assert turned.tolist()[0] == pytest.approx([18, 6, 22, 14], abs=1e-4)
+
+
+def test_a_box_is_cut_at_the_frame_and_dropped_when_little_is_left():
+    boxes = torch.tensor([[0.0, 10.0, 10.0, 20.0]])
+    half = move_boxes(boxes, matrix([[1.0, 0.0], [0.0, 1.0]], (0.25, 0.0)), 40, 40)  # 5 pixels to the left
+    assert half.tolist()[0] == pytest.approx([0, 10, 5, 20], abs=1e-4)
+    assert len(move_boxes(boxes, matrix([[1.0, 0.0], [0.0, 1.0]], (0.4, 0.0)), 40, 40)) == 0  # 8 pixels
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_boxes_go_where_their_pictures_go(seed):
+    """Bright ellipses on a grey breast: after any change the box is the one around what is still bright."""
+    rows, columns = torch.meshgrid(torch.arange(96.0) + 0.5, torch.arange(72.0) + 0.5, indexing="ij")
+    images, boxes = torch.full((4, 1, 96, 72), 1.0), []
+    images[:, :, :, 70:] = -3.0
+    for number in range(4):
+        x, y, a, b = 30.0 + number, 40.0 + 4 * number, 7.0 + number, 5.0 + 2 * number
+        images[number, 0][((columns - x) / a) ** 2 + ((rows - y) / b) ** 2 <= 1] = 4.0
+        boxes.append(torch.tensor([[x - a, y - b, x + a, y + b]]))
+    strong = AugmentationConfig(**(OFF | {"flip": True, "rotation_degrees": 25.0, "scale": 0.3, "shift": 0.1}))
+    moved, found = augment_with_boxes(images, boxes, strong, torch.Generator().manual_seed(seed))
+    for image, box in zip(moved, found, strict=True):
+        bright = (image[0] > 2.5).nonzero()
+        around = [*bright.min(dim=0).values.flip(0).tolist(), *(bright.max(dim=0).values.flip(0) + 1).tolist()]
+        assert box.tolist()[0] == pytest.approx(around, abs=1.6)
+
+
+def test_boxes_stay_where_nothing_moves(images):
+    boxes = [torch.tensor([[1.0, 2.0, 3.0, 4.0]])] * 6
+    config = AugmentationConfig(**(OFF | {"noise": 0.1}))
+    _, found = augment_with_boxes(images, boxes, config, torch.Generator().manual_seed(0))
+    assert all(torch.equal(one, boxes[0]) for one in found)
+
+
+def test_pictures_are_changed_alike_with_and_without_boxes(images):
+    """The classifier's and the detector's pictures come from one stream of random numbers."""
+    config = AugmentationConfig()
+    with_boxes, _ = augment_with_boxes(images, [torch.ones(1, 4)] * 6, config, torch.Generator().manual_seed(4))
+    assert torch.equal(with_boxes, augment(images, config, torch.Generator().manual_seed(4)))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.data.sampling import balanced_epoch, plain_epoch
+from common.data.sampling import balanced_epoch, lesion_epoch, plain_epoch
 
 
 def test_plain_epoch_visits_every_breast_once(generator):
@@ -42,3 +42,22 @@ def test_the_generator_decides_the_order():
     targets = np.array([0, 1] * 20)
     first, again, other = (balanced_epoch(targets, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (first == again).all() and (first != other).any()
+
+
+def test_lesion_epoch_holds_the_share_and_repeats_the_rare_evenly(generator):
+    with_lesion = np.array([1] * 6 + [0] * 54)
+    epoch = lesion_epoch(with_lesion, 0.3, generator)
+    visits = np.bincount(epoch, minlength=60)
+    assert len(epoch) == 60 and with_lesion[epoch].sum() == 18
+    assert set(visits[:6]) == {3} and set(visits[6:]) == {0, 1}
+    assert len(set(with_lesion[epoch[:10]].tolist())) == 2, "mixed, not one kind after the other"
+
+
+def test_lesion_epoch_visits_either_kind_at_least_once(generator):
+    with_lesion = np.array([1, 0, 0, 0])
+    assert with_lesion[lesion_epoch(with_lesion, 0.01, generator)].sum() == 1
+    assert with_lesion[lesion_epoch(with_lesion, 0.99, generator)].sum() == 3
+
+
+def test_lesion_epoch_of_one_kind_is_a_plain_one(generator):
+    assert sorted(lesion_epoch(np.ones(9, np.int64), 0.5, generator)) == list(range(9))

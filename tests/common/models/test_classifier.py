@@ -10,7 +10,8 @@ from torch import nn
 from common.configuration import ModelConfig, TrainingConfig
 from common.errors import ConfigurationError
 from common.models.backbones import BACKBONES, Backbone, Stage
-from common.models.classifier import BreastClassifier, build_classifier, parameter_groups, pool_views
+from common.models.classifier import BreastClassifier, build_classifier, pool_views
+from common.models.parameter_groups import parameter_groups
 
 
 class PixelBackbone(Backbone):
@@ -153,7 +154,7 @@ def test_all_stages_frozen_leaves_the_head_to_learn():
 
 
 def test_more_frozen_stages_than_there_are_is_refused():
-    with pytest.raises(ConfigurationError, match="resnet10 has 5 stages, 6 cannot be frozen"):
+    with pytest.raises(ConfigurationError, match="the backbone has 5 stages, 6 cannot be frozen"):
         small(frozen_stages=6)
 
 
