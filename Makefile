@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# one more than cores: the tests of the deployed federation wait more than they compute
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-federation test lint clean
@@ -26,7 +28,7 @@ demo-federation: $(READY)  ## install, then a coordinator and two hospitals over
 	BIN=$(BIN) deploy/demo-federation.sh
 
 test: $(READY)  ## install, then run the test suite
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff format --check .
