@@ -14,7 +14,7 @@ STOPPED = 130
 
 
 def guarded(work: Callable[[], str], when_stopped: str, progress_aside: bool = False) -> None:
-    """Run a command's work and print the text it returns.
+    """Run a command's work and print the text it returns, if any.
 
     A named error prints what was wrong and what to do, and sets its exit code; Ctrl-C prints
     ``when_stopped`` and ends with 130. ``progress_aside`` shows progress on standard error.
@@ -28,4 +28,5 @@ def guarded(work: Callable[[], str], when_stopped: str, progress_aside: bool = F
     except KeyboardInterrupt as error:
         typer.secho(when_stopped, err=True)
         raise typer.Exit(STOPPED) from error
-    typer.echo(ending)
+    if ending:
+        typer.echo(ending)

@@ -33,10 +33,10 @@ def state_of(site: Site, task: TaskConfig) -> str:
     Raises:
         ManifestError, MissingColumnError, EmptySiteError: no row of the manifest can be read.
     """
+    manifest, _ = examine_manifest(site.data, site.name)
     sha = hashlib.sha256()
     sha.update(json.dumps([code_digest(), str(site.data), asdict(task)], sort_keys=True).encode())
     sha.update((site.data / MANIFEST).read_bytes())
-    manifest, _ = examine_manifest(site.data, site.name)
     for file in sorted({view.file for breast in manifest.breasts for view in breast.views}):
         try:
             seen = file.stat()
@@ -79,7 +79,7 @@ def examine_if_changed(home: SiteHome) -> Readiness:
             "there is not enough memory to try two steps of training", do="raise memory_gb of the policy"
         ) from error
     found = result.inventory
-    counts = ", ".join(f"{result.count(severity)} {severity.value}s" for severity in Severity)
+    counts = ", ".join(f"{severity.value}s {result.count(severity)}" for severity in Severity)
     lines = [
         f"{found.patients} patients, {found.breasts} breasts, {found.images} of {found.listed_images} images usable; "
         f"preflight: {counts}",

@@ -97,6 +97,8 @@ def _examined(home: SiteHome, stopping: threading.Event) -> bool:
             if stopping.wait(LOOK_SECONDS):
                 process.terminate()
                 return False
+    if stopping.is_set():  # Ctrl-C reached both processes
+        return False
     if process.returncode:
         raise _error_of(process.returncode)
     return True

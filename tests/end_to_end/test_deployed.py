@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,13 @@ from flwr.common.serde import fab_to_proto
 from flwr.proto.control_pb2 import StartRunRequest
 from flwr.supercore.fab import Fab
 
+from client.node.examining import state_of
+from client.node.home import SiteHome
+from client.node.readiness import Readiness
+from client.site import Site
 from common import audit
+from common.atomic import write_text
+from common.configuration import load_task
 from common.processes import free_port
 from server.federation.control import Control
 from server.federation.home import FederationHome
@@ -34,6 +41,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("deployed")]  # in order
 
 HOSTILE_NODE = Path(__file__).with_name("hostile_node.py")
 SETTINGS = ["task=classifier", "method=fedavg", "rounds=3", "sites=MCS,TUH", "quorum=2", "training.threads=1"]
+
+
+def examined(home, data):
+    """As if the node had looked at its data before: tests/client/node/test_readiness.py tests the looking."""
+    state = state_of(Site(home.folder.name, data.resolve(), home.folder), load_task(None))
+    found = Readiness(state, ["examined before"], {}, "preflight.html")
+    write_text(home.readiness_file, json.dumps(asdict(found)))
 
 
 class Deployed:
@@ -63,6 +77,7 @@ class Deployed:
                           "--data", self.phantom / name)  # fmt: skip
         fingerprint = re.search(r"SHA256:\S+", shown)[0]
         self.call("server.cli", "enrol", f"sites/{name}/{name}.request.yaml", "--fingerprint", fingerprint)
+        examined(SiteHome(self.folder / "sites" / name), self.phantom / name)
 
     def wait(self, condition, what, seconds=400):
         end = time.monotonic() + seconds
@@ -169,8 +184,9 @@ def test_a_stranger_reaches_health_and_nothing_else(deployed):
 
 def test_an_unregistered_key_is_refused(deployed):
     kit = deployed.home.kits / "TUH.kit.yaml"
-    other = deployed.folder / "stranger"
+    other = deployed.folder / "stranger" / "TUH"
     deployed.call("client.cli", "enrol", kit, "--site", "TUH", "--data", deployed.phantom / "TUH", "--state", other)
+    examined(SiteHome(other), deployed.phantom / "TUH")
     deployed.launch("stranger", "client.cli", "--site", "TUH", "--state", other)
     deployed.wait(lambda: "SuperNode ended with" in (deployed.folder / "stranger.log").read_text(), "the refusal")
     assert "Failed to initialize the connection" in (other / "log" / "supernode.log").read_text()

@@ -63,7 +63,7 @@ def test_from_nothing_to_an_admitted_hospital(place):
     assert admitted.exit_code == 0
     assert fingerprint_of(admitted) == printed
     listed = place.server("sites").output
-    assert re.search(rf"TUH\s+server is not running\s+{re.escape(printed)}", listed)
+    assert re.search(rf"TUH\s+server is not running\s+-\s+{re.escape(printed)}", listed)
     assert "MCS          has a kit, no request yet" in listed
     assert [entry.event for entry in read(place.home / "audit.jsonl")] == ["federation founded", "site admitted"]
 

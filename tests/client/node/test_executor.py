@@ -3,6 +3,7 @@
 import shutil
 import threading
 
+import numpy as np
 import pytest
 import yaml
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -16,7 +17,8 @@ from client.node.status import read_activity
 from client.node.taking import Source, Taken
 from common.audit import read
 from common.configuration import load_run, task_of, to_yaml
-from common.protocol import DescribeTask, Refusal, SiteDescription, decode, encode, kind_of
+from common.errors import MessageTooLargeError
+from common.protocol import DescribeTask, Refusal, SiteDescription, TrainTask, decode, encode, kind_of
 from simulations.phantom.dataset import write_site
 
 TASK = to_yaml(task_of(load_run("tiny")))
@@ -89,6 +91,21 @@ def test_data_that_went_away_are_a_named_refusal_without_the_path(executor, arch
     assert str(moved) not in refused.meaning
     shutil.copytree(archive, moved)
     assert kind_of(answer(executor, question(DESCRIBE)).content) == "SiteDescription"
+
+
+def test_a_model_larger_than_its_task_allows_is_refused_before_it_is_unpacked(executor):
+    order = TrainTask(TASK, 1, 1, 0, "bfloat16")
+    content = encode(order, np.zeros(50_000_000, np.uint8))
+    assert refusal_of(answer(executor, question(content, "train"))).error == "MessageTooLargeError"
+    answered = read(executor.home.audit)[-1]
+    assert (answered.event, answered.details["kind"]) == ("answered", "Refusal")
+
+
+def test_a_request_that_was_not_even_fetched_is_logged_and_refused_by_name(executor):
+    taken = question(RecordDict())
+    taken = Taken(taken.message, taken.run, taken.bundle, MessageTooLargeError("2 GiB are announced"))
+    assert refusal_of(answer(executor, taken)).error == "MessageTooLargeError"
+    assert [entry.event for entry in read(executor.home.audit)] == ["asked", "refused"]
 
 
 RUBBISH = {

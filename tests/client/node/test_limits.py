@@ -130,6 +130,7 @@ print(int(torch.ones(2**20).sum()))
     assert lines == ["True", "True", "True", str(2**20)]
 
 
+@pytest.mark.slow
 def test_training_beyond_the_memory_is_a_refusal_by_name_and_the_next_request_is_answered(tmp_path):
     """The real executor with a real request: resnet18 on large images, in one batch, with 3 GiB allowed
     of which the program itself takes half."""

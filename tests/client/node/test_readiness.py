@@ -127,5 +127,5 @@ def test_a_damaged_file_is_found_and_after_it_was_mended_the_node_starts(home, c
     assert image.name not in caplog.text
     image.write_bytes(whole)
     assert ready(home)
-    assert "10 patients, 10 breasts, 20 of 20 images usable; preflight: 0 errors" in caplog.text
+    assert "10 patients, 10 breasts, 20 of 20 images usable; preflight: errors 0" in caplog.text
     assert examine_if_changed(home) == read_readiness(home)
