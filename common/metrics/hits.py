@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -73,17 +74,29 @@ def true_positives(scores: Floats, found: Bools) -> Bools:
     result = np.zeros(len(scores), dtype=np.bool_)
     owner = np.full(found.shape[1], -1, dtype=np.int64)
     for detection in np.argsort(-scores, kind="stable"):
-        result[detection] = _pair(int(detection), found, owner, np.zeros(found.shape[1], dtype=np.bool_))
+        result[detection] = _pair(int(detection), found, owner)
     return result
 
 
-def _pair(detection: int, found: Bools, owner: npt.NDArray[np.int64], tried: Bools) -> bool:
-    """Find the detection a lesion, where need be by moving earlier ones to others."""
-    for lesion in np.flatnonzero(found[detection] & ~tried):
-        if tried[lesion]:  # by a deeper call
-            continue
-        tried[lesion] = True
-        if owner[lesion] < 0 or _pair(int(owner[lesion]), found, owner, tried):
-            owner[lesion] = detection
-            return True
+def _pair(newcomer: int, found: Bools, owner: npt.NDArray[np.int64]) -> bool:
+    """Find a detection a lesion, where need be by moving earlier ones to others; ``owner`` changes on success only."""
+    reached_by: dict[int, int] = {}
+    had: dict[int, int] = {}
+    waiting = deque([newcomer])
+    while waiting:
+        detection = waiting.popleft()
+        for lesion in np.flatnonzero(found[detection]).tolist():
+            if lesion in reached_by:
+                continue
+            reached_by[lesion] = detection
+            holder = int(owner[lesion])
+            if holder >= 0:
+                had[holder] = lesion
+                waiting.append(holder)
+                continue
+            while True:  # hand lesions on, back along the way that led here
+                detection = owner[lesion] = reached_by[lesion]
+                if detection == newcomer:
+                    return True
+                lesion = had[detection]
     return False

@@ -60,9 +60,10 @@ def table(record: RoundRecord) -> Iterator[str]:
     for name, site in record.train.items():
         seen = record.validation.get(name)
         auc = "-" if seen is None or seen.auc is None else f"{seen.auc:.3f}"
+        froc = "" if seen is None or seen.froc is None else f"  FROC {seen.froc:.3f}"
         yield (
             f"    {name:12} {site.patients:5} patients  loss {site.loss:.3f}  update {site.update_norm:.3g}"
-            f"  weight {site.weight:.2f}  AUC {auc}  {site.seconds:.0f} s"
+            f"  weight {site.weight:.2f}  AUC {auc}{froc}  {site.seconds:.0f} s"
         )
     for item in record.quarantined:
         yield f"    {item.site:12} not used: {item.error}: {item.meaning}"

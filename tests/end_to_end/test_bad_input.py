@@ -211,5 +211,5 @@ def test_a_site_whose_training_patients_are_of_one_class_does_not_stop_the_basel
     edit(own_phantom / "MCS", change)
     result = run(own_phantom, tmp_path / "out", "baselines=[local,pooled]", "federation.rounds=1")
     assert result.exit_code == 0, result.output
-    assert "local-MCS: left out, its training patients are all of one class" in result.output
+    assert "local-MCS: left out, the training patients of MCS are all of one class" in result.output
     assert list(json.loads((tmp_path / "out" / "baselines.json").read_text())["local"]) == ["TUH"]
