@@ -1,4 +1,4 @@
-"""Reads a published model: one file that says by itself what it is and how its images are made."""
+"""Reads a published classifier: one file that says by itself what it is and how its images are made."""
 
 from __future__ import annotations
 
@@ -44,13 +44,15 @@ def read_published(path: Path) -> PublishedModel:
         if metadata.get("format") != FORMAT:
             raise WireError(f"its format is '{metadata.get('format', '')}', not {FORMAT}")
         task = task_from_yaml(metadata["task"])
+        if task.task != "classifier":
+            raise WireError(f"its task is {task.task}, only a classifier can be explained so far")
         model = build_classifier(task.model, 0)
         model.load_state_dict(tensors)
         number, shift = int(metadata["round"]), float(metadata["prior_log_odds"])
     except (XaiFederationError, LookupError, ValueError, RuntimeError) as error:
         reason = error.what if isinstance(error, XaiFederationError) else str(error).splitlines()[0]
         raise WeightsFileError(
-            f"this is not a published model: {reason}",
+            f"this is no published classifier: {reason}",
             where=str(path),
             do="give model.safetensors of a finished run's folder",
         ) from error

@@ -153,6 +153,14 @@ def test_bad_requests_are_named(site, model, arguments, words, code):
     assert words in result.output
 
 
+def test_a_detector_is_refused_by_name(site, tmp_path):
+    config = load_run("detector-demo", ["model.backbone=resnet10"])
+    write_model(tmp_path / "model.safetensors", initial_model(config).state_dict(), config, 3, 0.0)
+    result = call(site, "--model", tmp_path / "model.safetensors", "--worst", 1)
+    assert result.exit_code == 20
+    assert "its task is detector" in result.output
+
+
 def test_a_file_that_is_no_published_model_is_named(site, tmp_path, model):
     for name, content in (
         ("absent", None),
