@@ -17,9 +17,9 @@ from common.locking import held
 from common.progress import shown_by
 from common.waiting import look_often
 from server.app import run
-from server.federation.runs import FAILURE, PROGRESS, Failure
+from server.federation.runs import FAILURE, LOCK, PROGRESS, Failure
 
-LOCK, PATIENCE_SECONDS = "run.lock", 120.0
+PATIENCE_SECONDS = 120.0
 
 app = ServerApp()
 
