@@ -1,6 +1,7 @@
 """Kills processes of a deployed federation at random moments and compares the models with an undisturbed run's.
 
-From the repository's root: ``python benchmarks/faults.py [TRIALS] [SEED]``. Prints a Markdown table.
+From the repository's root: ``python benchmarks/faults.py [KILLS] [SEED]``. Three kills a run. Prints a Markdown table
+with a line a run, and at the end a line for each kind of process.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ import random
 import signal
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from client.node.home import SiteHome
 from client.site import Site
+from common import audit
 from common.configuration import load_run
 from common.offline import switch_off
 from server.federation.home import FederationHome
 from server.federation.runs import OPEN, Run, new_run
 from server.history import read_history
-from simulations.loopback import loopback
+from simulations.loopback import loopback, wait_until_online
 from simulations.phantom.dataset import write_site
 
 SITES = ("MCS", "TUH")
@@ -32,19 +36,22 @@ VICTIMS = {
     "ServerApp": "flwr-serverapp",
     "SuperNode of TUH": "client.node.supernode",
     "executor of TUH": "client.node.executor",
-    "line to TUH (90 s)": "client.node.supernode",
 }
-CUT_SECONDS = 90.0
-LONGEST_RUN = 900.0
-SETTINGS = ["training.threads=1", "federation.rounds=5", "federation.quorum=1.0", "federation.deadline_seconds=400"]
+KILLS_A_RUN = 3
+LONGEST_RUN = 1800.0
+SETTINGS = [
+    *("training.threads=1", "federation.rounds=5", "federation.deadline_seconds=600"),
+    *("model.backbone=resnet8", "evaluation.explained=0", "evaluation.gallery=0"),
+]
 
 
 def descendants(pid: int) -> list[int]:
     """Process numbers of everything below a process."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            found += [int(child), *descendants(int(child))]
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for child in task.read_text().split():
+                found += [int(child), *descendants(int(child))]
     return found
 
 
@@ -60,63 +67,100 @@ def find(words: str, also: str) -> int | None:
     return None
 
 
-def disturb(victim: str) -> bool:
-    """Kill the victim, or for a cut line let its process stand still for a while; whether it was there."""
+def kill(victim: str) -> bool:
+    """SIGKILL; whether the victim was there."""
     pid = find(VICTIMS[victim], "--site TUH" if "TUH" in victim else "")
-    if pid is None:
-        return False
-    if not victim.startswith("line"):
+    if pid is not None:
         os.kill(pid, signal.SIGKILL)
-        return True
-    os.kill(pid, signal.SIGSTOP)
-    threading.Timer(CUT_SECONDS, os.kill, (pid, signal.SIGCONT)).start()
-    return True
+    return pid is not None
 
 
-def carry_out(home: FederationHome, name: str, victim: str = "", delay: float = 0.0) -> tuple[Run, float, str]:
-    """One run, disturbed ``delay`` seconds after its first line; returns it, its seconds and when it was hit."""
-    run = new_run(home, name, load_run("tiny", [*SETTINGS, f"sites=[{','.join(SITES)}]"]))
-    begun, hit = time.monotonic(), "-"
-    due = begun + delay
-    while run.state.order < run.order.number or run.state.state in OPEN:
-        if time.monotonic() - begun > LONGEST_RUN:
-            break
-        if victim and time.monotonic() >= due and disturb(victim):
-            hit = f"{time.monotonic() - begun:.0f} s, after round {run.rounds_done}"
-            victim = ""
-        time.sleep(0.2)
-    return run, time.monotonic() - begun, hit
+@dataclass
+class Trial:
+    """One run and what became of it."""
+
+    killed: tuple[str, ...]
+    hit: str
+    ended: str
+    missed: int
+    """Answers of a site that a round went on without."""
+    seconds: float
+    model: str
+    """SHA-256 of the published model."""
 
 
-def digest(run: Run) -> str:
-    """SHA-256 of the published model; nothing when there is none."""
-    path = run.folder / "model.safetensors"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+def begin(home: FederationHome, name: str, *settings: str) -> Run:
+    """Order a run of five rounds over both sites."""
+    return new_run(home, name, load_run("tiny", [*SETTINGS, f"sites=[{','.join(SITES)}]", *settings]))
 
 
-def main(trials: int, seed: int) -> None:
+def is_open(run: Run) -> bool:
+    """Whether the run is still to be worked on."""
+    state = run.state
+    return state.order < run.order.number or state.state in OPEN
+
+
+def judge(run: Run, killed: Sequence[str], hit: str, seconds: float) -> Trial:
+    """What became of a run."""
+    records, state, path = read_history(run.folder / "rounds.jsonl"), run.state, run.folder / "model.safetensors"
+    ended = state.state if not state.reason else f"{state.state}: {state.reason}"
+    missed = sum(2 * len(SITES) - len(record.train) - len(record.validation) for record in records)
+    model = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "none"
+    return Trial(tuple(killed), hit, ended, missed, seconds, model)
+
+
+def attempt(home: FederationHome, name: str, plan: Sequence[tuple[float, str]] = ()) -> Trial:
+    """One run; each victim of the plan is killed so many seconds after the order, or as soon as it is there."""
+    wait_until_online(home, SITES)
+    run = begin(home, name, "federation.quorum=1.0")
+    begun, waiting = time.monotonic(), sorted(plan)
+    killed: list[str] = []
+    hit: list[str] = []
+    while is_open(run) and time.monotonic() < begun + LONGEST_RUN:
+        for delay, victim in list(waiting):
+            if time.monotonic() >= begun + delay and kill(victim):
+                waiting.remove((delay, victim))
+                killed.append(victim)
+                hit.append(f"{victim} at {time.monotonic() - begun:.0f} s, after round {run.rounds_done}")
+        time.sleep(0.1)
+    return judge(run, killed, "; ".join(hit), time.monotonic() - begun)
+
+
+def write_sites(place: Path) -> dict[str, Site]:
+    """Two small phantom sites."""
+    return {
+        name: Site(name, write_site(name, 16, place / "hospitals", rows=128).parent, place / "sites" / name)
+        for name in SITES
+    }
+
+
+def main(kills: int, seed: int) -> None:
     """Run and print."""
     switch_off()
     generator = random.Random(seed)
+    done: list[Trial] = []
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        sites = {
-            name: Site(name, write_site(name, 16, place / "hospitals", rows=128).parent, place / "sites" / name)
-            for name in SITES
-        }
-        with loopback(place / "federation", sites) as home:
-            undisturbed, seconds, _ = carry_out(home, "undisturbed")
-            expected = digest(undisturbed)
-            print("| killed | at | ended | missed rounds | seconds | model |\n|---|---|---|---|---|---|")
-            print(f"| nothing | - | {undisturbed.state.state} | 0 | {seconds:.0f} | {expected[:12]} |", flush=True)
-            for trial in range(trials):
-                victim = list(VICTIMS)[trial % len(VICTIMS)]
-                run, took, hit = carry_out(home, f"trial-{trial}", victim, generator.uniform(1.0, seconds))
-                missed = sum(len(record.missing) for record in read_history(run.folder / "rounds.jsonl"))
-                verdict = "the same" if digest(run) == expected else f"other: {digest(run)[:12] or 'none'}"
-                state = run.state
-                ended = state.state if state.state == "finished" else f"{state.state}: {state.reason}"
-                print(f"| {victim} | {hit} | {ended} | {missed} | {took:.0f} | {verdict} |", flush=True)
+        sites = write_sites(Path(folder))
+        with loopback(Path(folder) / "federation", sites) as home:
+            undisturbed = attempt(home, "undisturbed")
+            length, model = undisturbed.seconds, undisturbed.model
+            print("| killed | ended | missed answers | seconds | model |\n|---|---|---|---|---|")
+            print(f"| nothing | {undisturbed.ended} | 0 | {length:.0f} | {model[:12]} |", flush=True)
+            while sum(len(trial.killed) for trial in done) < kills:
+                victims = generator.choices(list(VICTIMS), k=KILLS_A_RUN)
+                plan = [(generator.uniform(0.0, length), victim) for victim in victims]
+                trial = attempt(home, f"trial-{len(done)}", plan)
+                done.append(trial)
+                verdict = "the same" if trial.model == model else f"other: {trial.model[:12]}"
+                print(f"| {trial.hit} | {trial.ended} | {trial.missed} | {trial.seconds:.0f} | {verdict} |", flush=True)
+            logs = [home.audit, *(SiteHome(site.state).audit for site in sites.values())]
+            print(f"\naudit logs: {', '.join(f'{len(audit.read(log))} lines' for log in logs)}, chains intact\n")
+    print("| killed | times | of them in runs that finished with the same bits |\n|---|---|---|")
+    for victim in VICTIMS:
+        times = dict.fromkeys((True, False), 0)
+        for trial in done:
+            times[trial.ended == "finished" and trial.model == model] += trial.killed.count(victim)
+        print(f"| {victim} | {sum(times.values())} | {times[True]} |")
 
 
 if __name__ == "__main__":

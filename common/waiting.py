@@ -1,15 +1,39 @@
-"""Shorter pauses in Flower's loops: with its own (1, 2, 4, 8, 10 s) most of a small round is sleep.
+"""How long to wait before looking again: short pauses where a round hangs on them, longer ones where nothing comes.
 
-A message is announced before its parts are uploaded, so whoever receives it looks for parts that
-are not there yet, and pauses. Figures: docs/architecture.md.
+Flower's own pauses (1, 2, 4, 8, 10 s for a part of a message, 3 s for a message) make up most of a small
+round. Figures: docs/developer.md.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
-"""Between two looks for a part of a message, seconds."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.4
+"""Between two looks for a part of a message, seconds. A message is announced before its parts are uploaded."""
+SHARE = 0.1
+
+
+@dataclass
+class Pace:
+    """Pauses of a tenth of the time waited so far, within bounds: little is lost of a short wait or of a long one."""
+
+    shortest: float
+    longest: float
+    """Seconds."""
+    waited: float = 0.0
+    """Since something came last, seconds."""
+
+    def pause(self) -> float:
+        """How long to wait before the next look, seconds; counts it as waited."""
+        seconds = min(max(SHARE * self.waited, self.shortest), self.longest)
+        self.waited += seconds
+        return seconds
+
+    def restart(self) -> None:
+        """Something came."""
+        self.waited = 0.0
 
 
 def look_often() -> None:

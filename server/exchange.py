@@ -12,11 +12,17 @@ from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from common.errors import MessageTooLargeError, QuorumError, WireError
+from common.waiting import Pace
 
-POLL_SECONDS = 0.2
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 0.5
+"""Between two looks for replies or for sites, seconds."""
 LOOK_SECONDS = 2.0
 """How often the connected sites are looked at, to ask those again that lost the question."""
 MAXIMUM_CRASHES = 3
+MAXIMUM_ASKS = 10
+"""A site that lost the same question so often is given up: its program may die of it each time."""
+LONGEST_REST = 60.0
+"""Between two times that a site is asked the same, seconds; at first :data:`LOOK_SECONDS`, then twice as long each."""
 TOO_LARGE, MALFORMED = 1001, 1002
 """Beyond Flower's error codes: what our deployed Grid says of a reply, with a reason of its own."""
 
@@ -34,7 +40,7 @@ def wait_for_quorum(
     Raises:
         QuorumError: too few sites at the deadline; names the missing ones.
     """
-    begun = time.monotonic()
+    begun, pace = time.monotonic(), Pace(SHORTEST_PAUSE, LONGEST_PAUSE)
     while True:
         there = {name: node for name, node in connected_sites(grid).items() if name in sites}
         waited = time.monotonic() - begun
@@ -47,7 +53,7 @@ def wait_for_quorum(
                 where=f"missing: {missing}",
                 do="start the missing sites or lower federation.quorum, then resume",
             )
-        time.sleep(POLL_SECONDS)
+        time.sleep(pace.pause())
     return {name: there[name] for name in sites if name in there}
 
 
@@ -67,22 +73,27 @@ def exchange(
     """Ask every site the same kind of question and yield ``(site, answer)`` in order of arrival.
 
     A site that lost the question (its node was restarted, its executor killed) is asked again once it
-    is back. A site whose program failed yields a :class:`WireError`; one that does not answer by the
-    deadline yields nothing. Sites are told apart by their node, not by what they say.
+    is back. A site whose program failed, or that lost the question again and again, yields a
+    :class:`WireError`; one that does not answer by the deadline yields nothing. Sites are told apart by
+    their node, not by what they say.
     """
     end = time.monotonic() + deadline_seconds
     asked = _Asked(grid, nodes, content, message_type, group)
     asked.ask(list(nodes), deadline_seconds)
-    looked = time.monotonic()
+    looked, pace = time.monotonic(), Pace(SHORTEST_PAUSE, LONGEST_PAUSE)
     while asked.waiting and time.monotonic() < end:
         replies = list(grid.pull_messages(list(asked.site_of)))
         for reply in replies:
             yield from asked.take(reply)
         if time.monotonic() - looked >= LOOK_SECONDS:
             looked = time.monotonic()
-            asked.ask(asked.lost(), end - looked)
-        if not replies:
-            time.sleep(POLL_SECONDS)
+            lost = asked.lost()
+            yield from asked.give_up(lost)
+            asked.ask([site for site in lost if asked.is_due(site)], end - looked)
+        if replies:
+            pace.restart()
+        else:
+            time.sleep(pace.pause())
 
 
 _LOST = (
@@ -112,6 +123,8 @@ class _Asked:
         self._activated: dict[str, str] = {}
         self._not_received: set[str] = set()
         self._crashes: Counter[str] = Counter()
+        self._asks: Counter[str] = Counter()
+        self._due: dict[str, float] = {}
 
     def ask(self, sites: Sequence[str], seconds: float) -> None:
         """Send the question to ``sites``, valid for ``seconds``."""
@@ -123,6 +136,10 @@ class _Asked:
             for site in sites
         ]
         identifiers = list(self._grid.push_messages(messages))
+        now = time.monotonic()
+        for site in sites:
+            self._due[site] = now + min(LOOK_SECONDS * 2 ** self._asks[site], LONGEST_REST)
+            self._asks[site] += 1
         for site, identifier in zip(sites, identifiers, strict=True):
             self._activated[site] = there.get(site, "")
             self._not_received.discard(site)
@@ -148,6 +165,17 @@ class _Asked:
             return
         self.waiting.discard(site)
         yield site, _named(code, reply.error.reason or "")
+
+    def is_due(self, site: str) -> bool:
+        """Whether the site has had its rest since it was asked last."""
+        return time.monotonic() >= self._due[site]
+
+    def give_up(self, lost: Sequence[str]) -> Iterator[tuple[str, WireError]]:
+        """Yield and forget those of the ``lost`` that were asked often enough."""
+        for site in lost:
+            if self._asks[site] >= MAXIMUM_ASKS:
+                self.waiting.discard(site)
+                yield site, WireError(f"the site lost the question {MAXIMUM_ASKS} times; its own log says why")
 
     def lost(self) -> list[str]:
         """Sites that are connected, have not answered, and no longer hold the question."""

@@ -37,7 +37,11 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/SCENARIO.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with one sub-folder (manifest.csv) a site.")] = None,
     engine: Annotated[
-        str, typer.Option(help="`in-process`, or `flower`: SuperLink, SuperNodes, keys and TLS on loopback.")
+        str,
+        typer.Option(
+            help="`in-process`; `flower`: SuperLink, SuperNodes, keys and TLS on loopback; `ray`: Flower's simulation "
+            "runtime (package `xai-federation[simulation]`)."
+        ),
     ] = "in-process",
 ) -> None:
     """Run a federation from data to report.
@@ -53,6 +57,8 @@ def run(
         xai-sim run real --data hospitals 'unseen=[TUH]' method=fedprox
 
         xai-sim run tiny --engine flower
+
+        xai-sim run tiny --engine ray
     """
     folder = out or Path("runs") / Path(scenario).stem
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from client.node.enrolment import enrol
 from client.node.home import SiteHome
@@ -49,28 +50,41 @@ def run_deployed(folder: Path, sites: Mapping[str, Site]) -> None:
 
 
 @contextmanager
-def loopback(folder: Path, sites: Mapping[str, Site]) -> Iterator[FederationHome]:
+def loopback(
+    folder: Path,
+    sites: Mapping[str, Site],
+    host: str = "127.0.0.1",
+    through: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Iterator[FederationHome]:
     """Found a federation in ``folder``, enrol and connect all ``sites``, and stop everything at the end.
 
     What an earlier call left in ``folder`` is made anew; the sites' prepared images are kept.
+
+    Args:
+        folder: of the federation.
+        sites: by name.
+        host: address of this machine that the server listens on.
+        through: by site, words in front of its node's command, as ``ip netns exec NAME``; without: none.
 
     Raises:
         QuorumError: a node does not come up; its log says why.
     """
     shutil.rmtree(folder, ignore_errors=True)
     home = FederationHome(folder)
-    found(home, FederationSettings("loopback", "127.0.0.1", free_port(), "127.0.0.1", list(sites)))
+    found(home, FederationSettings("loopback", host, free_port(), host, list(sites)))
     children = [_child("server", folder / "log", "server.cli", "start", "--home", str(folder))]
     for name, site in sites.items():
         state = SiteHome(site.state)
         state.settings_file.unlink(missing_ok=True)
         _, request = enrol(home.kits / f"{name}.kit.yaml", name, site.data, state)
         admit(home, request, lambda _: True)
-        children.append(_child(name, state.logs, "client.cli", "--site", name, "--state", str(site.state)))
+        node = _child(name, state.logs, "client.cli", "--site", name, "--state", str(site.state))
+        node.command = [*through.get(name, ()), *node.command]
+        children.append(node)
     try:
         for child in children:
             child.start()
-        _wait_until_online(home, children, list(sites))
+        wait_until_online(home, list(sites), children)
         yield home
     finally:
         for child in reversed(children):
@@ -83,15 +97,20 @@ def _child(name: str, logs: Path, module: str, *arguments: str) -> Child:
     return Child(name, [sys.executable, "-P", "-m", module, *arguments], logs / "command.log")
 
 
-def _wait_until_online(home: FederationHome, children: list[Child], sites: list[str]) -> None:
+def wait_until_online(home: FederationHome, sites: Iterable[str], children: Sequence[Child] = ()) -> None:
+    """Wait until all ``sites`` are connected.
+
+    Raises:
+        QuorumError: they are not within :data:`JOINING_SECONDS`, or one of ``children`` has ended.
+    """
     end = time.monotonic() + JOINING_SECONDS
     while True:
         status = read_status(home)
-        online = {site.site for site in status.sites if site.status == "online"} if status else set()
-        if online >= set(sites):
+        missing = set(sites) - {site.site for site in status.sites if site.status == "online"} if status else set(sites)
+        if not missing:
             return
-        dead = [child for child in children if not child.alive]
+        dead = [child.name for child in children if not child.alive]
         if dead or time.monotonic() > end:
-            missing = ", ".join(child.name for child in dead) or ", ".join(set(sites) - online)
-            raise QuorumError("the federation on loopback did not come up", where=missing, do=f"see {home.logs}")
+            names = ", ".join(dead or sorted(missing))
+            raise QuorumError("the federation on loopback did not come up", where=names, do=f"see {home.logs}")
         time.sleep(0.2)

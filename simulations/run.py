@@ -19,11 +19,13 @@ from server.app import initial_model, write_results
 from simulations.baselines import run_baselines
 from simulations.local_grid import LocalGrid
 from simulations.loopback import run_deployed
+from simulations.ray_runtime import require_ray, run_with_ray
 from simulations.sources import Participants, available, participants, resolved, write_phantom
 
 CONFIG, ORIGIN, PHANTOM = "config.yaml", "simulation.json", "phantom"
-ENGINES = ("in-process", "flower")
-"""Who carries messages: this process, or a deployed federation on loopback (SuperLink, SuperNodes, TLS)."""
+ENGINES = ("in-process", "flower", "ray")
+"""Who carries messages: this process, a deployed federation on loopback (SuperLink, SuperNodes, TLS), or Flower's
+simulation runtime (Ray)."""
 
 
 def start(config: RunConfig, folder: Path, data: Path | None, engine: str = "in-process") -> Path:
@@ -36,12 +38,14 @@ def start(config: RunConfig, folder: Path, data: Path | None, engine: str = "in-
         engine: one of :data:`ENGINES`.
 
     Raises:
-        ConfigurationError: no such engine.
+        ConfigurationError: no such engine, or it is not installed.
         CheckpointError: the folder already holds a run.
         XaiFederationError: by name.
     """
     if engine not in ENGINES:
         raise ConfigurationError(f"there is no engine '{engine}'", do=f"choose one of: {', '.join(ENGINES)}")
+    if engine == "ray":
+        require_ray()
     if (folder / CONFIG).exists():
         raise CheckpointError(
             "the folder already holds a run",
@@ -106,6 +110,8 @@ def _announce(site: Site, config: RunConfig) -> None:
 def _run(config: RunConfig, folder: Path, people: Participants, engine: str) -> Path:
     if engine == "flower":
         run_deployed(folder, people.all)
+    elif engine == "ray":
+        run_with_ray(folder, people.all, config.training.threads)
     else:
         nodes = {
             name: {"site": name, "data": str(site.data), "state": str(site.state)} for name, site in people.all.items()

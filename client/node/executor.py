@@ -36,8 +36,10 @@ from common.offline import switch_off
 from common.processes import die_with_parent
 from common.protocol import kind_of
 from common.stopping import stop_on_signals
+from common.waiting import Pace
 
-POLL_SECONDS = 0.25
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 0.5
+"""Between two looks for a request at the SuperNode, seconds."""
 
 logger = logging.getLogger("xai_federation.executor")
 
@@ -55,27 +57,39 @@ class Executor:
 
 def serve(executor: Executor, stopping: threading.Event) -> None:
     """Answer requests until asked to stop; a request that is being worked on is finished first."""
+    pace = Pace(SHORTEST_PAUSE, LONGEST_PAUSE)
     while not stopping.is_set():
         found = executor.source.next()
         if found is None:
-            stopping.wait(POLL_SECONDS)
+            stopping.wait(pace.pause())
             continue
         _work(executor, found)
+        pace.restart()
         executor.activity.idle()
 
 
 def _work(executor: Executor, found: AcquireTaskResponse) -> None:
-    """Take one request, answer it, and give the answer to the SuperNode."""
+    """Take one request, answer it, and give the answer to the SuperNode.
+
+    An answer that cannot be given ends this process: the SuperNode would wait for it for ever, and the
+    supervisor starts both anew.
+    """
     handover = Handover(executor.source, found.token)
     with handover.alive():
         if found.task.type == TaskType.AGENT_APP:  # has no place in a hospital; unanswered it would block the node
             handover.refuse("agents are not run here")
             return
         try:
-            handover.give(answer(executor, handover.take(executor.maximum)))
+            taken = handover.take(executor.maximum)
         except LOST as error:
-            logger.error("a request could not be taken, or its answer not handed over: %s", error)
+            logger.error("a request could not be taken: %s", error)
             handover.refuse("lost")
+            return
+        reply = answer(executor, taken)
+        try:
+            handover.give(reply)
+        except LOST as error:
+            sys.exit(f"an answer could not be handed over: {error}")
 
 
 def answer(executor: Executor, taken: Taken) -> Message:

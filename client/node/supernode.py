@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import time
@@ -19,6 +20,7 @@ from flwr.supernode import start_client_internal as loop
 from flwr.supernode.cli.flower_supernode import flower_supernode
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from client.node.farewell import remember, say_goodbye
 from client.node.home import SiteHome, read_settings
 from client.node.refusal import refusal_in
 from client.node.status import STATE
@@ -29,33 +31,45 @@ from common.errors import MessageTooLargeError, StorageError
 from common.message_size import objects_of
 from common.processes import die_with_parent
 from common.protocol import Refusal, encode
-from common.waiting import look_often
+from common.waiting import Pace, look_often
 
-LOOK_SECONDS = 0.5
-"""How often the coordinator is asked for work; Flower's 3 s would be the larger part of a small round."""
+NUMBER = "number"
+"""File in the state folder, beside the one that says "connected"."""
+AT_THE_COORDINATOR, AT_THE_EXECUTOR = (0.1, 1.0), 0.05
+"""Seconds between two looks for a message there (growing while none comes), and for an answer here."""
 
 
-class _Quick:
-    """Stands in for the module ``time`` in Flower's loop, which only ever sleeps."""
+class Quick:
+    """Stands in for the module ``time`` in Flower's loop, which only ever sleeps: 3 s when the coordinator had no
+    message, 0.5 s while the executor works on one.
+    """
 
-    @staticmethod
-    def sleep(seconds: float) -> None:
-        """Sleep, but not for long."""
-        time.sleep(min(seconds, LOOK_SECONDS))
+    def __init__(self) -> None:
+        self._pace = Pace(*AT_THE_COORDINATOR)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, but not for as long."""
+        if seconds > 1:
+            time.sleep(self._pace.pause())
+        else:
+            self._pace.restart()
+            time.sleep(AT_THE_EXECUTOR)
 
 
 class _NotesConnection(logging.Handler):
-    """Writes a file when Flower logs that it was let in, another one with the reason when it was not."""
+    """Writes a file, and the node's number, when Flower logs that it was let in; another with the reason when not."""
 
-    def __init__(self, connected: Path, refused: Path) -> None:
+    def __init__(self, connected: Path, refused: Path, number: Path) -> None:
         super().__init__(logging.INFO)
-        self._connected, self._refused = connected, refused
+        self._connected, self._refused, self._number = connected, refused, number
 
     def emit(self, record: logging.LogRecord) -> None:
         """See whether this line is one of the two."""
         text = record.getMessage()
+        before, _, number = text.partition("SuperNode ID: ")
         try:
-            if text.startswith("SuperNode ID:"):
+            if not before and number.isdigit():
+                remember(self._number, int(number))
                 write_text(self._connected, "connected\n")
             elif reason := refusal_in(text):
                 write_text(self._refused, reason)
@@ -113,14 +127,20 @@ def refusing_large(original: Callable[..., int | None], maximum: int, log: Path)
 
 
 def main() -> None:
-    """Entry point of the process."""
+    """Entry point of the process; what it is given are Flower's own arguments."""
     die_with_parent()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    for name, kind in (("superlink", str), ("root-certificates", Path), ("auth-supernode-private-key", Path)):
+        parser.add_argument(f"--{name}", type=kind, required=True)
+    given, _ = parser.parse_known_args()
     home = SiteHome(Path(os.environ[STATE]))
-    logging.getLogger("flwr").addHandler(_NotesConnection(home.connected_file, home.refused_file))
+    number = home.connected_file.with_name(NUMBER)
+    say_goodbye(given.superlink, given.root_certificates, given.auth_supernode_private_key, number)
+    logging.getLogger("flwr").addHandler(_NotesConnection(home.connected_file, home.refused_file, number))
     logging.getLogger("httpx").setLevel(logging.WARNING)
     maximum = read_settings(home).policy.message_bytes
     vars(loop).update(
-        time=_Quick(), _pull_and_store_message=refusing_large(loop._pull_and_store_message, maximum, home.audit)
+        time=Quick(), _pull_and_store_message=refusing_large(loop._pull_and_store_message, maximum, home.audit)
     )
     vars(fleet_http_connection)["NodeAuthHttpInterceptor"] = _SaysProgram
     look_often()

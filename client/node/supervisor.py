@@ -121,6 +121,11 @@ class _Node:
             self._home.connected_file.unlink(missing_ok=True)
             self._executor.stop(0.0)  # what it works on belongs to the SuperNode that died
             self._executor.due = 0.0
+        elif self._executor_died_at_work():
+            # its request died with it, and the SuperNode would wait for the answer; a new one is asked again
+            self._supernode.stop(DELIVERY_SECONDS)
+            self._home.connected_file.unlink(missing_ok=True)
+            self._home.activity_file.unlink(missing_ok=True)
         self._restarts += self._supernode.keep_alive()
         if self._supernode.alive:
             self._executor.keep_alive()
@@ -145,6 +150,11 @@ class _Node:
         self._supernode.stop(DELIVERY_SECONDS)
         for file in (self._home.connected_file, self._home.refused_file, self._home.status_file):
             file.unlink(missing_ok=True)
+
+    def _executor_died_at_work(self) -> bool:
+        if self._executor.process is None or self._executor.alive:
+            return False
+        return read_activity(self._home.activity_file).what not in ("idle", "starting")
 
     def _state(self) -> str:
         if not self._home.connected_file.exists():

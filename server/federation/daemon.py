@@ -26,7 +26,7 @@ from server.federation.certificates import WARN_DAYS, check_certificate
 from server.federation.control import Control, Node
 from server.federation.founding import now
 from server.federation.home import FederationHome, FederationSettings, read_settings
-from server.federation.keeper import keep_runs
+from server.federation.keeper import Pulse, keep_runs
 from server.federation.registry import read_sites
 from server.federation.status import SeenSite, ServerStatus
 
@@ -96,6 +96,7 @@ class _Server:
         )
         self._control_address = f"127.0.0.1:{port}"
         self._control = Control(port, home.authority)
+        self._pulse = Pulse()
         self._said = ""
         self._shown: ServerStatus | None = None
 
@@ -106,7 +107,7 @@ class _Server:
             self._superexec.keep_alive()
         try:
             self._admit()
-            keep_runs(self._home, self._control)
+            keep_runs(self._home, self._control, self._pulse)
         except httpx.HTTPError as error:
             if self._said:  # else it is only starting
                 self._say_once(f"the SuperLink does not answer: {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import httpx
 
@@ -11,7 +11,7 @@ from common import audit, progress
 from common.errors import QuorumError, RunStateError, StorageError
 from server.federation.control import Control
 from server.federation.home import FederationHome
-from server.federation.runs import FAILURE, Failure, Run, State, all_runs
+from server.federation.runs import FAILURE, LAST_RESULT, Failure, Run, State, all_runs
 
 MAXIMUM_ATTEMPTS = 6
 """Attempts without a new round after which a run is given up; a coordinator can resume it."""
@@ -19,9 +19,26 @@ _CURABLE = (QuorumError.__name__, StorageError.__name__)
 """Errors that pass: sites come back, a disk is cleared. The run waits for the coordinator's word."""
 PAUSE_SECONDS = 5.0
 """Between two attempts, times the number of attempts."""
+ENDING_SECONDS = 5.0
+"""How long after its last work an attempt may take to tell Flower how it ended."""
 
 
-def keep_runs(home: FederationHome, control: Control) -> None:
+@dataclass
+class Pulse:
+    """When each attempt's process was last seen at work; one that was killed shows in Flower only after a minute."""
+
+    seen: dict[int, float] = field(default_factory=dict)
+    """By Flower's number of the run, on the monotonic clock."""
+
+    def stopped(self, run: Run, number: int) -> bool:
+        """Whether the process was at work and is no more."""
+        now = time.monotonic()
+        if run.is_worked_on:
+            self.seen[number] = now
+        return now - self.seen.get(number, now) > ENDING_SECONDS
+
+
+def keep_runs(home: FederationHome, control: Control, pulse: Pulse) -> None:
     """Carry out the orders: stop, watch the running one, begin the next.
 
     Raises:
@@ -30,12 +47,12 @@ def keep_runs(home: FederationHome, control: Control) -> None:
     busy = False
     for run in all_runs(home):
         try:
-            busy = _keep(home, control, run, busy) or busy
+            busy = _keep(home, control, pulse, run, busy) or busy
         except RunStateError as error:
             progress.say(f"run {run.name}: {error.what}")
 
 
-def _keep(home: FederationHome, control: Control, run: Run, busy: bool) -> bool:
+def _keep(home: FederationHome, control: Control, pulse: Pulse, run: Run, busy: bool) -> bool:
     """Bring one run to what its order says; returns whether it occupies the federation."""
     order, state = run.order, run.state
     if state.order < order.number:
@@ -46,7 +63,7 @@ def _keep(home: FederationHome, control: Control, run: Run, busy: bool) -> bool:
         run.write(state)
     if state.state == "queued":
         return not busy and _begin(home, control, run, state)
-    return state.state == "running" and _watch(home, control, run, state)
+    return state.state == "running" and _watch(home, control, pulse, run, state)
 
 
 def _stop(home: FederationHome, control: Control, run: Run, state: State, number: int) -> None:
@@ -58,7 +75,8 @@ def _stop(home: FederationHome, control: Control, run: Run, state: State, number
 def _begin(home: FederationHome, control: Control, run: Run, state: State) -> bool:
     if time.time() < state.since + PAUSE_SECONDS * state.attempts:
         return True  # the run keeps its place while it waits for its next attempt
-    (run.folder / FAILURE).unlink(missing_ok=True)  # of the attempt before
+    for name in (FAILURE, LAST_RESULT):  # of the attempt before
+        (run.folder / name).unlink(missing_ok=True)
     number = control.start_run(run.folder)
     if not number:
         _end(home, run, state, "failed", "the SuperLink does not accept the run (see log/superlink.log)")
@@ -70,12 +88,15 @@ def _begin(home: FederationHome, control: Control, run: Run, state: State) -> bo
     return True
 
 
-def _watch(home: FederationHome, control: Control, run: Run, state: State) -> bool:
+def _watch(home: FederationHome, control: Control, pulse: Pulse, run: Run, state: State) -> bool:
     status = _status(control, state.flower_run)
     if not status.startswith("finished"):
-        return True
+        if not pulse.stopped(run, state.flower_run):
+            return True
+        control.stop_run(state.flower_run)
+        status = "its process ended without a word"
     failure = run.failure()
-    if status == "finished:completed" and (run.folder / "summary.json").exists():
+    if (run.folder / LAST_RESULT).exists():  # even if its process was killed before it could say so
         _end(home, run, state, "finished", "")
     elif failure is not None:
         _end(home, run, state, "paused" if failure.error in _CURABLE else "failed", _words(failure))

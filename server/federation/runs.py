@@ -18,10 +18,15 @@ from common import audit
 from common.atomic import write_text
 from common.configuration import RunConfig, to_yaml
 from common.errors import RunStateError
+from common.locking import is_held
 from common.names import check_name
 from server.federation.home import FederationHome
 
 CONFIG, ORDER, STATE, FAILURE, PROGRESS = "config.yaml", "order.json", "state.json", "failure.json", "progress.log"
+LAST_RESULT = "model-card.md"
+"""What a run writes last (:func:`server.app.write_results`): with it, it is finished."""
+LOCK = "run.lock"
+"""Held by the process that works on the run."""
 OPEN = ("queued", "running")
 """States in which the server still has work to do."""
 
@@ -85,6 +90,11 @@ class Run:
         """Lines of ``rounds.jsonl``."""
         path = self.folder / "rounds.jsonl"
         return len(path.read_text().splitlines()) if path.exists() else 0
+
+    @property
+    def is_worked_on(self) -> bool:
+        """Whether a process of this machine works on it."""
+        return is_held(self.folder / LOCK)
 
     def failure(self) -> Failure | None:
         """The named error of the last attempt."""

@@ -23,11 +23,11 @@ from common.progress import shown_by
 from common.waiting import look_often
 from server.app import run
 from server.federation.bounded_grid import BoundedGrid
-from server.federation.runs import CONFIG, FAILURE, PROGRESS, Failure
+from server.federation.runs import CONFIG, FAILURE, LOCK, PROGRESS, Failure
 
 logger = logging.getLogger("xai_federation.serverapp")
 
-LOCK, PATIENCE_SECONDS = "run.lock", 120.0
+PATIENCE_SECONDS = 120.0
 
 app = ServerApp()
 

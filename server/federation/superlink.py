@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,22 @@ class _SecondListener(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+
+def probing(listener: socket.socket) -> socket.socket:
+    """Let the kernel probe silent connections of this listener: one whose other end vanished is closed within a minute.
+
+    A site that loses its line in the middle of an answer would else leave a connection behind for ever.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, 30),
+        (socket.TCP_KEEPINTVL, 10),
+        (socket.TCP_KEEPCNT, 3),
+        (socket.TCP_USER_TIMEOUT, 60_000),
+    ):
+        listener.setsockopt(socket.IPPROTO_TCP, option, value)  # connections inherit what their listener has
+    return listener
 
 
 def application(home: FederationHome, port: int) -> FastAPI:
@@ -77,23 +94,22 @@ async def serve(home: FederationHome, port: int) -> None:
     tls = {"ssl_certfile": str(home.certificate), "ssl_keyfile": str(home.key)}
     common = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": GRACE_SECONDS, "workers": 1}
     inner = uvicorn.Server(uvicorn.Config(inner_app, host="127.0.0.1", port=port, **tls, **common))  # type: ignore[arg-type]
-    public = _SecondListener(
-        uvicorn.Config(
-            OnlyForSites(
-                inner_app,
-                lambda headers: reason_to_refuse(headers, read_sites(home), now()),
-                lambda headers: note_visit(home, headers, now()),
-            ),
-            host=settings.listen,
-            port=settings.port,
-            lifespan="off",
-            server_header=False,
-            limit_concurrency=500,
-            **tls,  # type: ignore[arg-type]
-            **common,  # type: ignore[arg-type]
-        )
+    config = uvicorn.Config(
+        OnlyForSites(
+            inner_app,
+            lambda headers: reason_to_refuse(headers, read_sites(home), now()),
+            lambda headers: note_visit(home, headers, now()),
+        ),
+        host=settings.listen,
+        port=settings.port,
+        lifespan="off",
+        server_header=False,
+        limit_concurrency=500,
+        **tls,  # type: ignore[arg-type]
+        **common,  # type: ignore[arg-type]
     )
-    sites = asyncio.create_task(public.serve())
+    public = _SecondListener(config)
+    sites = asyncio.create_task(public.serve([probing(config.bind_socket())]))
     try:
         await inner.serve()
     finally:
@@ -112,7 +128,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("flwr", "httpx", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    asyncio.run(serve(FederationHome(arguments.home), arguments.port))
+    with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:  # uvloop, where it is installed
+        runner.run(serve(FederationHome(arguments.home), arguments.port))
 
 
 if __name__ == "__main__":

@@ -280,17 +280,27 @@ def named(pid, words):
 
 
 def test_after_kills_on_both_sides_the_run_ends_with_the_same_bits(deployed):
-    """SIGKILL for the ServerApp's process, then for a site's executor, in the middle of rounds."""
+    """SIGKILL in the middle of rounds: for the ServerApp's process, one site's executor, the other's SuperNode.
+
+    None of the three is waited for until Flower believes that it is dead.
+    """
+    refusals = deployed.folder / "sites" / "MCS" / "log" / "supernode.log"
+    before = refusals.read_text().count("Failed to initialize the connection")
     deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "killed", "--detach", *SETTINGS)
     progress = deployed.home.runs / "killed" / "progress.log"
     deployed.wait(lambda: progress.exists() and "round 1/3" in progress.read_text(), "round 1")
     os.kill(named(deployed.processes["server"].pid, "flwr-serverapp"), signal.SIGKILL)
     os.kill(named(deployed.processes["TUH"].pid, "client.node.executor"), signal.SIGKILL)
+    os.kill(named(deployed.processes["MCS"].pid, "client.node.supernode"), signal.SIGKILL)
     shown = deployed.call("server.cli", "show", "killed", "--follow")
     assert "run killed is finished" in shown
     assert "resuming after round" in shown
     models = [(deployed.home.runs / name / "model.safetensors").read_bytes() for name in ("first", "killed")]
     assert models[0] == models[1]
+    assert "its process ended without a word" in (deployed.folder / "server.log").read_text()
+    assert "executor ended with -9" in (deployed.folder / "TUH.log").read_text()
+    assert "SuperNode ended with -9" in (deployed.folder / "MCS.log").read_text()
+    assert refusals.read_text().count("Failed to initialize the connection") == before, "it was not let in at once"
 
 
 def test_without_a_quorum_the_run_pauses_and_says_who_is_missing(deployed):

@@ -93,7 +93,17 @@ def test_a_program_that_raises_is_not_asked_again():
 
 def test_a_site_that_stays_away_misses_the_deadline():
     grid = Unsteady([ErrorCode.NODE_UNAVAILABLE] * 1000)
-    assert list(ask(grid, deadline=1.0)) == ["MCS"]
+    assert list(ask(grid, deadline=0.5)) == ["MCS"]
+    assert 1 < grid.asked.count("TUH") < module.MAXIMUM_ASKS
+
+
+def test_a_site_that_loses_every_question_is_given_up_after_longer_and_longer_rests(monkeypatch):
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.002)
+    grid = Unsteady(["silent"] * 1000)
+    answers = ask(grid, deadline=60.0)
+    assert answers["MCS"]["r"]["site"] == "MCS"
+    assert isinstance(answers["TUH"], WireError)
+    assert grid.asked.count("TUH") == module.MAXIMUM_ASKS
 
 
 def test_an_answer_from_another_node_is_not_taken():

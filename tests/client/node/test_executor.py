@@ -1,12 +1,16 @@
 """The executor's answer to one request: on real phantom data, with the audit log, and when the site is not in order."""
 
+import contextlib
 import shutil
 import threading
 
+import httpx
 import numpy as np
 import pytest
 import yaml
 from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.proto.runtime_pb2 import AcquireTaskResponse
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError
 from flwr.supercore.task_identity import TaskIdentity
 
 from client.node import executor as module
@@ -134,3 +138,50 @@ def test_a_crash_of_the_program_tells_nothing_outside(executor, monkeypatch):
     refused = refusal_of(answer(executor, question(DESCRIBE)))
     assert refused.error == "InternalError"
     assert "Suzuki" not in refused.meaning
+
+
+class Handover:
+    """What the SuperNode does with one request: hand it over or not, take the answer or not."""
+
+    def __init__(self, takes=True, gives=True):
+        self.takes, self.gives, self.given, self.refused = takes, gives, [], []
+
+    def __call__(self, source, token):
+        return self
+
+    @contextlib.contextmanager
+    def alive(self):
+        yield
+
+    def take(self):
+        if not self.gives:
+            raise ObjectPullError("id", "the request was withdrawn")
+        return question(DESCRIBE)
+
+    def give(self, reply):
+        if not self.takes:
+            raise httpx.ReadTimeout("no answer")
+        self.given.append(kind_of(reply.content))
+
+    def refuse(self, why):
+        self.refused.append(why)
+
+
+FOUND = AcquireTaskResponse(token="t")
+
+
+def test_a_request_that_was_withdrawn_is_left_and_the_next_one_answered(executor, monkeypatch):
+    handovers = [Handover(gives=False), Handover()]
+    for handover in handovers:
+        monkeypatch.setattr(module, "Handover", handover)
+        module._work(executor, FOUND)
+    assert (handovers[0].given, handovers[0].refused) == ([], ["lost"])
+    assert (handovers[1].given, handovers[1].refused) == (["SiteDescription"], [])
+
+
+def test_an_answer_that_cannot_be_handed_over_ends_the_process_at_its_work(executor, monkeypatch):
+    """The SuperNode would wait for it for ever; the supervisor sees a process that died at its work and starts both."""
+    monkeypatch.setattr(module, "Handover", Handover(takes=False))
+    with pytest.raises(SystemExit, match="could not be handed over"):
+        module._work(executor, FOUND)
+    assert read_activity(executor.home.activity_file).what == "describing its data"
