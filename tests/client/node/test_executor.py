@@ -153,7 +153,7 @@ class Handover:
     def alive(self):
         yield
 
-    def take(self):
+    def take(self, maximum):
         if not self.gives:
             raise ObjectPullError("id", "the request was withdrawn")
         return question(DESCRIBE)
