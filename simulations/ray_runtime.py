@@ -109,6 +109,8 @@ def run_with_ray(folder: Path, sites: Mapping[str, Site], threads: int) -> None:
     """
     require_ray()
     logging.getLogger("flwr").setLevel(logging.WARNING)
+    # Ray hides the GPUs from tasks that reserve none; here a site computes where it does with every other engine
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     grid, nodes, factory, run = _in_memory_federation(list(sites))
     apps = tuple({"site": name, "data": str(site.data), "state": str(site.state)} for name, site in sites.items())
     cores = os.cpu_count() or 1
