@@ -189,3 +189,9 @@ class PreflightError(XaiFederationError):
     """A site's data are not fit for training; the report of its check says why."""
 
     exit_code = 40
+
+
+class ExplainerError(XaiFederationError):
+    """An explanation cannot be made, or does not add up to what it explains."""
+
+    exit_code = 50
