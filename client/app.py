@@ -12,6 +12,7 @@ from flwr.clientapp import ClientApp
 
 from client.description import describe
 from client.evaluation import measure, summarise
+from client.explanation.background import choose_background
 from client.explanation.report import explain
 from client.inference import predict
 from client.site import Site, load_site, site_of
@@ -108,15 +109,16 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
     begun = time.monotonic()
     order = decode(content, EvaluateTask)
     task = task_from_yaml(order.task)
-    data = load_site(site, task)
-    data = _split(data, order.split) if order.final else data.of_split(order.split)
+    everything = load_site(site, task)
+    data = _split(everything, order.split) if order.final else everything.of_split(order.split)
     model, _ = _model(task, content)
     logits = predict(model, data, task.training, f"{site.name}: {order.split} patients")
     if not order.final:
         return encode(replace(summarise(data, logits), seconds=time.monotonic() - begun))
     calibrated = logits + order.prior_log_odds
     report = measure(data, calibrated, task.evaluation, order.seed)
-    scores = explain(model, data, calibrated, task.evaluation, site, order.seed)
+    background = choose_background(everything.of_split("train"), task.evaluation.background, order.seed)
+    scores = explain(model, data, background, calibrated, task.evaluation, site, order.seed)
     return encode(replace(report, explanations=scores, seconds=time.monotonic() - begun))
 
 

@@ -6,9 +6,7 @@ How far the sum misses that difference is computed every time, from the classifi
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,36 +14,23 @@ import torch
 from shap import DeepExplainer
 from shap.explainers._deep import deep_pytorch
 
+from client.explanation.maps import Explanation, device_of, explained_copy, only_tissue, views_at_once
 from client.explanation.rewiring import MultiplierClassifier
 from client.explanation.two_inputs import TwoInputClassifier, TwoInputs, two_inputs
 from common.errors import ExplainerError
-from common.models.classifier import AIR, BreastClassifier
+from common.models.classifier import BreastClassifier
 
-PIXELS_AT_ONCE = 16 * 256 * 192
-"""Pixels of a batch, so that memory does not grow with the background or the size of the views."""
 STEPS = 16
 """Points on the line from each background view to the explained one."""
 TOLERANCE = 1e-2
 """Deep SHAP with a larger relative gap is refused: its values are wrong, whatever they look like."""
+LEAST_DIFFERENCE = 1e-2
+"""Logits that differ by less are held to be equal: the gap is a share of this difference or a larger one."""
 
-Maps = npt.NDArray[np.float32]
-Gaps = npt.NDArray[np.float64]
 Attribute = Callable[[TwoInputs, TwoInputs], torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Attribution:
-    """What each pixel adds to the logit, and by how much the sum is wrong.
-
-    ``maps``: float32 ``(N, H, W)``, positive for malignancy. ``gap``: ``(N,)``, the distance of each view's sum from
-    its logit minus the background's mean, as a share of the mean distance between its logit and the background's.
-    """
-
-    maps: Maps
-    gap: Gaps
-
-
-def deep_shap(model: BreastClassifier, images: torch.Tensor, background: torch.Tensor) -> Attribution:
+def deep_shap(model: BreastClassifier, images: torch.Tensor, background: torch.Tensor) -> Explanation:
     """Shapley values of the pixels as deep SHAP has them, with rules that add up on every layer of ours.
 
     Args:
@@ -59,9 +44,9 @@ def deep_shap(model: BreastClassifier, images: torch.Tensor, background: torch.T
     Source: Lundberg and Lee 2017, "A unified approach to interpreting model predictions", section 4.2; the rules
     are those of :mod:`client.explanation.multipliers`.
     """
-    explained = _copy(model)
+    explained = explained_copy(model)
     network = MultiplierClassifier(explained)
-    references = two_inputs(background.to(_device(explained)))
+    references = two_inputs(background.to(device_of(explained)))
 
     def attribute(view: TwoInputs, some: TwoInputs) -> torch.Tensor:
         # shap's own check is absolute and sees one batch; _attributed makes a stricter one of the whole.
@@ -72,7 +57,7 @@ def deep_shap(model: BreastClassifier, images: torch.Tensor, background: torch.T
 
     deep_pytorch.op_handler[MultiplierClassifier.__name__] = deep_pytorch.passthrough
     found = _attributed(model, images, background, references, attribute, views_each=2)
-    if (worst := found.gap.max(initial=0.0)) > TOLERANCE:
+    if found.gap is not None and (worst := found.gap.max()) > TOLERANCE:
         raise ExplainerError(
             f"deep SHAP's values do not add up to the logit: {worst:.1%} are missing",
             do="leave shap out of evaluation.explainers, and tell us about the network",
@@ -80,7 +65,7 @@ def deep_shap(model: BreastClassifier, images: torch.Tensor, background: torch.T
     return found
 
 
-def expected_gradients(model: BreastClassifier, images: torch.Tensor, background: torch.Tensor) -> Attribution:
+def expected_gradients(model: BreastClassifier, images: torch.Tensor, background: torch.Tensor) -> Explanation:
     """Gradients on the straight lines from the background's views, times the way; their mean over both.
 
     Every background view is used, at ``STEPS`` evenly spaced points of its line, instead of a random draw of pairs:
@@ -97,9 +82,9 @@ def expected_gradients(model: BreastClassifier, images: torch.Tensor, background
     Source: Erion et al. 2021, "Improving performance of deep learning models with axiomatic attribution priors and
     expected gradients", equation 3.
     """
-    explained = _copy(model)
+    explained = explained_copy(model)
     network = TwoInputClassifier(explained)
-    references = two_inputs(background.to(_device(explained)))
+    references = two_inputs(background.to(device_of(explained)))
 
     def attribute(view: TwoInputs, some: TwoInputs) -> torch.Tensor:
         total = torch.zeros_like(view.grey)
@@ -124,7 +109,7 @@ def _attributed(
     references: TwoInputs,
     attribute: Attribute,
     views_each: int,
-) -> Attribution:
+) -> Explanation:
     """Attribute view by view, a part of the background at a time; 0 in air; with the gap.
 
     Args:
@@ -134,7 +119,7 @@ def _attributed(
     if not len(background):
         raise ExplainerError("there is no background to compare with", do="give views of the site's training patients")
     device = references.grey.device
-    at_once = max(1, PIXELS_AT_ONCE // (views_each * images.shape[-2:].numel()))
+    at_once = max(1, views_at_once(images) // views_each)
     maps, sums = [], []
     with torch.enable_grad(), torch.autocast(device.type, enabled=False):
         for index in range(len(images)):
@@ -145,24 +130,14 @@ def _attributed(
             maps.append((total / len(references)).float().numpy())
             sums.append(float(total.sum() / len(references)))
     logits, others = _logits(model, images, at_once), _logits(model, background, at_once)
-    scale = np.abs(logits[:, None] - others).mean(axis=1)
-    gap = np.abs(np.array(sums) - (logits - others.mean())) / np.maximum(scale, np.finfo(np.float32).tiny)
-    tissue = (images > AIR).cpu().numpy()[:, 0]
-    return Attribution(np.where(tissue, np.stack(maps), np.float32(0.0)), gap)
+    scale = np.maximum(np.abs(logits[:, None] - others).mean(axis=1), LEAST_DIFFERENCE)
+    gap = np.abs(np.array(sums) - (logits - others.mean())) / scale
+    return Explanation(only_tissue(np.stack(maps), images), gap)
 
 
 def _logits(model: BreastClassifier, images: torch.Tensor, at_once: int) -> npt.NDArray[np.float64]:
     """The classifier's own answers: what the attributions are held against."""
-    explained = _copy(model)
+    explained = explained_copy(model)
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-        parts = [explained(some.to(_device(explained))) for some in images.split(at_once)]
+        parts = [explained(some.to(device_of(explained))) for some in images.split(at_once)]
     return torch.cat(parts).double().cpu().numpy()
-
-
-def _copy(model: BreastClassifier) -> BreastClassifier:
-    """The model in float32 and evaluation mode; what is done to the copy, the model does not feel."""
-    return copy.deepcopy(model).float().eval().requires_grad_(False)
-
-
-def _device(model: BreastClassifier) -> torch.device:
-    return next(model.parameters()).device

@@ -20,6 +20,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "method.server_optimizer": ("average", "momentum"),
     "federation.wire_dtype": ("bfloat16", "float32"),
     "federation.selection": ("validation_auc", "last"),
+    "evaluation.explainers": (
+        "gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "scorecam", "ablationcam", "shap",
+        "expected_gradients",
+    ),
     "baselines": ("local", "pooled"),
 }
 
@@ -63,6 +67,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "evaluation.specificity": (0.01, 0.999),
     "evaluation.gallery": (0, 1000),
     "evaluation.explained": (0, 1_000_000),
+    "evaluation.background": (1, 10_000),
     "phantom.exams": (1, 1_000_000),
     "phantom.unseen_exams": (1, 1_000_000),
     "phantom.severity": (0.0, 2.0),
@@ -92,6 +97,12 @@ def check_values(flat: dict[str, Any]) -> None:
         value = flat.get(key)
         if value is not None and not low <= value <= high:
             raise ConfigurationError(f"{key} = {value} is out of range", where=key, do=f"choose {low:g} to {high:g}")
+    if not flat.get("evaluation.explainers", True):
+        raise ConfigurationError(
+            "there is no explainer to draw the gallery with",
+            where="evaluation.explainers",
+            do=f"name at least one of: {', '.join(CHOICES['evaluation.explainers'])}",
+        )
     if flat.get("data.validation_fraction", 0) + flat.get("data.test_fraction", 0) >= 1:
         raise ConfigurationError(
             "validation and test fractions leave nothing to train on",

@@ -51,6 +51,11 @@ def share(value: float) -> str:
     return f"{100 * value:.4g}{NO_BREAK}%"
 
 
+def at_most(value: float) -> str:
+    """A share that is well when it is tiny: ``4 %``, ``0.2 %``, or ``less than 0.1 %``."""
+    return f"less than 0.1{NO_BREAK}%" if value < 0.001 else f"{100 * value:.1g}{NO_BREAK}%" if value < 0.1 else share(round(value, 2))
+
+
 def bytes_text(value: float | None) -> str:
     """``12.3 MB`` (powers of 1000)."""
     if not defined(value):
