@@ -205,7 +205,7 @@ def _pixels_of(
 
 
 def _shares_of_the_line(start: torch.Tensor, slope: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """For lines ``start + t slope`` ``(M, K)`` that count: the share ``(M, K)`` of 0..1 on which each is the highest."""
+    """For lines ``start + t slope`` ``(M, K)`` that count: the share of 0..1 on which each is the highest."""
     ahead = start[:, None, :] - start[:, :, None]
     faster = slope[:, :, None] - slope[:, None, :]
     crossing = ahead / faster

@@ -53,7 +53,13 @@ def share(value: float) -> str:
 
 def at_most(value: float) -> str:
     """A share that is well when it is tiny: ``4 %``, ``0.2 %``, or ``less than 0.1 %``."""
-    return f"less than 0.1{NO_BREAK}%" if value < 0.001 else f"{100 * value:.1g}{NO_BREAK}%" if value < 0.1 else share(round(value, 2))
+    return (
+        f"less than 0.1{NO_BREAK}%"
+        if value < 0.001
+        else f"{100 * value:.1g}{NO_BREAK}%"
+        if value < 0.1
+        else share(round(value, 2))
+    )
 
 
 def bytes_text(value: float | None) -> str:

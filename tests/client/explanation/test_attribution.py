@@ -105,7 +105,14 @@ def test_weights_trained_in_bf16_are_explained_in_float32(norm):
 
 
 def test_deep_shap_is_the_packages_where_that_is_right():
-    layers = [nn.Conv2d(1, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU()]
+    layers = [
+        nn.Conv2d(1, 6, 3, 2, 1),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(6, 8, 3, 2, 1),
+        nn.ReLU(),
+    ]
     torch.manual_seed(0)
     model = BreastClassifier(Chain(8, *layers), "average", 4.0, 0.0, 0)
     with torch.no_grad():

@@ -44,7 +44,7 @@ def test_labels_and_projections_are_as_frequent_as_among_all(bright_cancers, siz
         ("normal", "CC"): (size - malignant) // 2,
         ("normal", "MLO"): (size - malignant) // 2,
     }
-    assert len(set(image.numpy().tobytes() for image in chosen)) == size, "no view twice"
+    assert len({image.numpy().tobytes() for image in chosen}) == size, "no view twice"
 
 
 def test_what_cannot_be_shared_out_goes_to_the_largest_remainder(bright_cancers):

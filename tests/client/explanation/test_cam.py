@@ -11,7 +11,6 @@ from common.configuration import ModelConfig
 from common.models.backbones import BACKBONES, Backbone, Stage
 from common.models.classifier import BreastClassifier, build_classifier
 
-
 MANY_FORWARD_PASSES = {"scorecam", "ablationcam"}
 
 
