@@ -228,7 +228,7 @@ def test_every_method_is_its_papers_formula(name):
     expected = enlarged(np.maximum(by_hand(name, model, images), 0.0)[:, None])[:, 0]
     assert expected.max() > 0.0, "a case that tests something"
     assert expected.min(axis=(1, 2)).max() < expected.max(), "and is not flat"
-    np.testing.assert_allclose(cam(name, model, images) / expected.max(), expected / expected.max(), atol=2e-4)
+    np.testing.assert_allclose(cam(name, model, images) / expected.max(), expected / expected.max(), atol=1e-3)
 
 
 def test_grad_cam_is_not_hirescam():
