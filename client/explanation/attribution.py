@@ -27,6 +27,9 @@ TOLERANCE = 1e-2
 LEAST_DIFFERENCE = 1e-2
 """Logits that differ by less are held to be equal: the gap is a share of this difference or a larger one."""
 
+# The rules are inside: shap has nothing to do to the gradient that comes out.
+deep_pytorch.op_handler[MultiplierClassifier.__name__] = deep_pytorch.passthrough
+
 Attribute = Callable[[TwoInputs, TwoInputs], torch.Tensor]
 
 
@@ -55,7 +58,6 @@ def deep_shap(model: BreastClassifier, images: torch.Tensor, background: torch.T
         )
         return torch.from_numpy(len(some) * sum(value[0, 0, :, :, 0] for value in values))
 
-    deep_pytorch.op_handler[MultiplierClassifier.__name__] = deep_pytorch.passthrough
     found = _attributed(model, images, background, references, attribute, views_each=2)
     if found.gap is not None and (worst := found.gap.max()) > TOLERANCE:
         raise ExplainerError(

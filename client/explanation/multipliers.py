@@ -273,6 +273,7 @@ def pooled_by_weight(local: torch.Tensor, counts: torch.Tensor, sharpness: float
 
 
 def _logarithmic_mean(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """(a - b) / (log a - log b), and a where both are equal."""
-    ratio = one / other - 1  # rounding matters only where it is tiny, and there the series is exact
-    return other * torch.where(ratio.abs() < EQUAL, 1 + ratio / 2, ratio / torch.log1p(ratio))
+    """(a - b) / (log a - log b) of positive numbers, and their mean where they are all but equal."""
+    one, other = (number.clamp(min=torch.finfo(number.dtype).tiny) for number in (one, other))
+    logarithms = one.log() - other.log()
+    return torch.where(logarithms.abs() < EQUAL, (one + other) / 2, (one - other) / logarithms)
