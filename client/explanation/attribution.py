@@ -98,7 +98,8 @@ def expected_gradients(model: BreastClassifier, images: torch.Tensor, background
             ]
             slopes = torch.autograd.grad(network(*points).sum(), points, allow_unused=True, materialize_grads=True)
             ways = (view.grey - some.grey, view.tissue - some.tissue)
-            total += sum(slope * way for slope, way in zip(slopes, ways, strict=True)).sum(0, keepdim=True)
+            for slope, way in zip(slopes, ways, strict=True):
+                total += (slope * way).sum(0, keepdim=True)
         return total[0, 0].cpu() / STEPS
 
     return _attributed(model, images, background, references, attribute, views_each=1)
@@ -141,5 +142,5 @@ def _logits(model: BreastClassifier, images: torch.Tensor, at_once: int) -> npt.
     """The classifier's own answers: what the attributions are held against."""
     explained = explained_copy(model)
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-        parts = [explained(some.to(device_of(explained))) for some in images.split(at_once)]
+        parts = [explained(some.to(device_of(explained))) for some in torch.split(images, at_once)]
     return torch.cat(parts).double().cpu().numpy()

@@ -105,7 +105,7 @@ def _by_score(model: BreastClassifier, stage: Stage, images: torch.Tensor) -> Ma
         rows, columns = (torch.from_numpy(part).to(images.device) for part in
                          _interpolations(images, stage, activations.shape[1:]))  # fmt: skip
         logits = []
-        for some in activations.split(views_at_once(images)):
+        for some in torch.split(activations, views_at_once(images)):
             masks = rows @ some @ columns.T
             masks = masks - masks.amin((1, 2), keepdim=True)
             masks = masks / masks.amax((1, 2), keepdim=True).clamp(min=torch.finfo(masks.dtype).tiny)
@@ -124,11 +124,11 @@ def _by_ablation(model: BreastClassifier, stage: Stage, images: torch.Tensor) ->
     and undivided values compare across views.
     """
     layer, found = _layer(model, stage), []
-    for view in images.split(1):
+    for view in torch.split(images, 1):
         activations = _activations(model, stage, view)
         with torch.no_grad():
             whole, falls = model(view), []
-            for some in torch.arange(activations.shape[1], device=view.device).split(views_at_once(images)):
+            for some in torch.split(torch.arange(activations.shape[1]), views_at_once(images)):
                 ablated = activations.repeat(len(some), 1, 1, 1)
                 ablated[torch.arange(len(some)), some] = 0.0
                 with _output(layer, ablated):

@@ -95,7 +95,7 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         one, other = ctx.saved_tensors
         shared = halves(gradient)[1]
-        mean_one, mean_other = (sum(halves(factor)) / 2 for factor in (one, other))
+        mean_one, mean_other = ((view + reference) / 2 for view, reference in (halves(one), halves(other)))
         to_one, to_other = shared * mean_other, shared * mean_one
         return both(to_one.sum_to_size(mean_one.shape)), both(to_other.sum_to_size(mean_other.shape))
 
@@ -181,7 +181,7 @@ class _Maximum(torch.autograd.Function):
         same = place == other_place
         multiplier.scatter_add_(1, place.flatten(0, 1).flatten(1), (shared * same).flatten(0, 1).flatten(1))
         moved = torch.nonzero(~same.flatten(0, 1).flatten(1))
-        for some in moved.split(WINDOWS_AT_ONCE):
+        for some in torch.split(moved, WINDOWS_AT_ONCE):
             plane, window = some[:, 0], some[:, 1]
             pixels, inside = _pixels_of(window, place.shape[3], (rows, columns), ctx.window)
             start, end = (half.flatten(0, 1).flatten(1)[plane[:, None], pixels] for half in (reference, view))

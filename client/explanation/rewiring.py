@@ -7,9 +7,6 @@ torch.fx records every operation of the backbone. Linear ones stay; each call of
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
@@ -50,7 +47,7 @@ class GroupNormRule(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """The normalised ``(N, C, H, W)``."""
-        normalised = self.normalise(inputs.reshape(len(inputs), self.groups, -1)).view(inputs.shape)
+        normalised: torch.Tensor = self.normalise(inputs.reshape(len(inputs), self.groups, -1)).view(inputs.shape)
         return normalised * self.weight[:, None, None] + self.bias[:, None, None]
 
 
@@ -66,7 +63,7 @@ class LayerNormRule(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """The normalised input."""
         last = inputs.permute(0, 2, 3, 1) if self.channels_first else inputs
-        normalised = self.normalise(last) * self.weight + self.bias
+        normalised: torch.Tensor = self.normalise(last) * self.weight + self.bias
         return normalised.permute(0, 3, 1, 2) if self.channels_first else normalised
 
 
@@ -98,7 +95,7 @@ class MultiplierClassifier(nn.Module):
         local = head(features.flatten(2).transpose(1, 2))[..., 0]
         # A cell counts when any of its pixels is tissue; if it counts in one half only, these pixels are the reason.
         is_positive, pool = self._pooling
-        counts = is_positive(F.adaptive_avg_pool2d(tissue, list(features.shape[2:])))
+        counts = is_positive(F.adaptive_avg_pool2d(tissue, (features.shape[2], features.shape[3])))
         pooled: torch.Tensor = pool(local, counts.flatten(1))[:, None]
         return pooled
 
@@ -157,17 +154,16 @@ def _rule_of_module(module: nn.Module, place: str) -> nn.Module | None:
     if isinstance(module, nn.LayerNorm):
         return LayerNormRule(module)
     if isinstance(module, nn.MaxPool2d) and module.dilation == 1 and not module.ceil_mode:
-        sizes = [module.kernel_size, module.stride, module.padding]
-        if all(isinstance(size, int) for size in sizes):
-            return MaxPoolRule(*sizes)
+        kernel, stride, padding = module.kernel_size, module.stride, module.padding
+        if isinstance(kernel, int) and isinstance(stride, int) and isinstance(padding, int):
+            return MaxPoolRule(kernel, stride, padding)
     raise _refused(type(module).__name__, place)
 
 
-def _out_of_place(module: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+def _out_of_place(module: nn.Module) -> nn.Module:
     if hasattr(module, "inplace"):
-        module.inplace = False
-    function: Any = module
-    return function
+        setattr(module, "inplace", False)  # noqa: B010
+    return module
 
 
 def _refused(operation: str, place: str) -> ExplainerError:

