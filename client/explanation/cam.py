@@ -45,7 +45,8 @@ def cam(name: str, model: BreastClassifier, images: torch.Tensor) -> Maps:
     stage = target_stage(model)
     on_device = images.to(device_of(model))
     with torch.enable_grad(), torch.autocast(on_device.device.type, enabled=False):
-        coarse = np.maximum(CAMS[name](explained, stage, on_device), 0.0)
+        parts = [CAMS[name](explained, stage, some) for some in torch.split(on_device, views_at_once(images))]
+    coarse = np.maximum(np.concatenate(parts), 0.0)
     rows, columns = _interpolations(images, stage, coarse.shape[1:])
     return only_tissue(rows @ coarse @ columns.T, images)
 

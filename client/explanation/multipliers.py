@@ -248,15 +248,18 @@ class _LogSumExp(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         local, counts = (saved.double() for saved in ctx.saved_tensors)
         (view, reference), (count, reference_count) = halves(ctx.sharpness * local), halves(counts)
-        ever = (count > 0) | (reference_count > 0)
-        highest = torch.maximum(view, reference).masked_fill(~ever, -torch.inf).amax(1, keepdim=True)
         step = view - reference
+        total, reference_total = (
+            (half + cells.log()).logsumexp(1, keepdim=True)
+            for half, cells in ((view, count), (reference, reference_count))
+        )
+        # Where a cell does not count its logit is anything: cut off, it still cancels, without drowning the others.
+        highest = torch.maximum(total, reference_total)
         power, reference_power = ((half - highest).clamp(max=0.0).exp() for half in (view, reference))
         # The chord of exp, safe for steps of any size and sign.
         chord = torch.where(step.abs() < EQUAL, (power + reference_power) / 2, (power - reference_power) / step)
-        total, reference_total = (count * power).sum(1, keepdim=True), (reference_count * reference_power).sum(1, True)
-        number, reference_number = count.sum(1, keepdim=True), reference_count.sum(1, keepdim=True)
-        per_total = 1 / _logarithmic_mean(total, reference_total)
+        per_total = 1 / _logarithmic_mean(total - highest, reference_total - highest)
+        number, reference_number = (cells.sum(1, keepdim=True).log() for cells in (count, reference_count))
         per_number = 1 / _logarithmic_mean(number, reference_number)
         shared = halves(gradient)[1][:, None].double()
         to_local = shared * (count + reference_count) / 2 * chord * per_total
@@ -272,8 +275,7 @@ def pooled_by_weight(local: torch.Tensor, counts: torch.Tensor, sharpness: float
     return (total.log() + highest[:, 0] - counts.sum(1).log()) / sharpness
 
 
-def _logarithmic_mean(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """(a - b) / (log a - log b) of positive numbers, and their mean where they are all but equal."""
-    one, other = (number.clamp(min=torch.finfo(number.dtype).tiny) for number in (one, other))
-    logarithms = one.log() - other.log()
-    return torch.where(logarithms.abs() < EQUAL, (one + other) / 2, (one - other) / logarithms)
+def _logarithmic_mean(log_one: torch.Tensor, log_other: torch.Tensor) -> torch.Tensor:
+    """(a - b) / (log a - log b), and the mean of both where they are all but equal; from the logarithms."""
+    one, other, difference = log_one.exp(), log_other.exp(), log_one - log_other
+    return torch.where(difference.abs() < EQUAL, (one + other) / 2, (one - other) / difference)

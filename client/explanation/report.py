@@ -90,15 +90,19 @@ def explain(
     views = [view for view in shown_views(data, malignant[: config.explained]) if view.boxes]
     if len(views) < MINIMUM_CELL:
         return {}
-    found: dict[str, Explanation] = {}
+    patients = [data.breasts[view.breast].patient_id for view in views]
+
+    def score(explanation: Explanation) -> ExplanationScore:
+        return _score(explanation, views, patients, config, seed)
+
+    scores: dict[str, ExplanationScore] = {}
     for method in config.explainers:
         try:
-            found[method] = _explained(method, model, views, background, f"{site.name}: {method}")
+            scores[method] = score(_explained(method, model, views, background, f"{site.name}: {method}"))
         except ExplainerError as error:
             logger.error("%s is not scored: %s", method, error)
-    found |= {method: Explanation(maps) for method, maps in control_maps(_stack(views), seed).items()}
-    patients = [data.breasts[view.breast].patient_id for view in views]
-    return {method: _score(explanation, views, patients, config, seed) for method, explanation in found.items()}
+    controls = control_maps(_stack(views), seed)
+    return scores | {name: score(Explanation(maps)) for name, maps in controls.items()}
 
 
 def _stack(views: Sequence[ShownView]) -> torch.Tensor:

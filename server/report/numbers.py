@@ -51,15 +51,9 @@ def share(value: float) -> str:
     return f"{100 * value:.4g}{NO_BREAK}%"
 
 
-def at_most(value: float) -> str:
-    """A share that is well when it is tiny: ``4 %``, ``0.2 %``, or ``less than 0.1 %``."""
-    return (
-        f"less than 0.1{NO_BREAK}%"
-        if value < 0.001
-        else f"{100 * value:.1g}{NO_BREAK}%"
-        if value < 0.1
-        else share(round(value, 2))
-    )
+def error_share(value: float) -> str:
+    """How far something is off, to one digit: ``4 %``, ``0.2 %``, ``less than 0.1 %``."""
+    return f"less than 0.1{NO_BREAK}%" if value < 0.001 else share(float(f"{value:.1g}"))
 
 
 def bytes_text(value: float | None) -> str:

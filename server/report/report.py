@@ -97,7 +97,7 @@ def render(run: Run) -> str:
     """The page of a run; the same run gives the same text."""
     files = resources.files("server.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    for name in ("number", "signed", "interval", "count", "share", "bytes_text", "duration", "at_most"):
+    for name in ("number", "signed", "interval", "count", "share", "bytes_text", "duration", "error_share"):
         environment.filters[name] = getattr(numbers, name)
     styles = site_styles(run.trained() + run.unseen() + [name for name, site in run.sites.items() if site.left_out])
     rows = _rows(run, styles)
