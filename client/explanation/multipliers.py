@@ -187,7 +187,7 @@ class _Maximum(torch.autograd.Function):
             start, end = (half.flatten(0, 1).flatten(1)[plane[:, None], pixels] for half in (reference, view))
             share = _shares_of_the_line(start, end - start, inside)
             value = share * shared.flatten(0, 1).flatten(1)[plane, window][:, None]
-            multiplier.index_put_((plane[:, None].expand_as(pixels), pixels), value, accumulate=True)
+            multiplier.view(-1).scatter_add_(0, (plane[:, None] * rows * columns + pixels).flatten(), value.flatten())
         return both(multiplier.view_as(view)), None, None, None
 
 
@@ -205,18 +205,24 @@ def _pixels_of(
 
 
 def _shares_of_the_line(start: torch.Tensor, slope: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """For lines ``start + t slope`` ``(M, K)`` that count: the share of 0..1 on which each is the highest."""
-    ahead = start[:, None, :] - start[:, :, None]
-    faster = slope[:, :, None] - slope[:, None, :]
-    crossing = ahead / faster
-    rival = counts[:, None, :].expand_as(crossing)
-    # Of lines that are equal all along the first counts.
-    order = torch.arange(start.shape[1], device=start.device)
-    beaten = (faster == 0) & ((ahead > 0) | ((ahead == 0) & (order[None, :] < order[:, None]))) & rival
-    low = torch.where((faster > 0) & rival, crossing, 0.0).amax(2).clamp(min=0.0)
-    high = torch.where((faster < 0) & rival, crossing, 1.0).amin(2).clamp(max=1.0)
-    share = torch.where(beaten.any(2) | ~counts, 0.0, (high - low).clamp(min=0.0))
-    return share / share.sum(1, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
+    """For lines ``start + t slope`` ``(M, K)`` that count: the share of t in 0..1 on which each is the highest.
+
+    Goes from leader to leader. Each is steeper than the one before, so that there are at most K, mostly two.
+    """
+    start = start.masked_fill(~counts, torch.finfo(start.dtype).min / 2)
+    slope = slope.masked_fill(~counts, 0.0)
+    shares = torch.zeros_like(start)
+    leader, now = start.argmax(1, keepdim=True), torch.zeros_like(start[:, :1])
+    racing = torch.arange(len(start), device=start.device)
+    while len(racing):
+        begins, slopes = start[racing], slope[racing]
+        faster = slopes - slopes.gather(1, leader)
+        overtakes = torch.where(faster > 0, (begins.gather(1, leader) - begins) / faster, torch.inf)
+        at, rival = torch.maximum(overtakes, now).min(1, keepdim=True)
+        shares[racing] = shares[racing].scatter_add(1, leader, at.clamp(max=1.0) - now)
+        goes_on = at[:, 0] < 1.0
+        racing, leader, now = racing[goes_on], rival[goes_on], at[goes_on]
+    return shares
 
 
 class LogSumExpRule(nn.Module):
