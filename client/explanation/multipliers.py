@@ -181,27 +181,30 @@ class _Maximum(torch.autograd.Function):
         same = place == other_place
         multiplier.scatter_add_(1, place.flatten(0, 1).flatten(1), (shared * same).flatten(0, 1).flatten(1))
         moved = torch.nonzero(~same.flatten(0, 1).flatten(1))
-        for some in torch.split(moved, WINDOWS_AT_ONCE):
-            plane, window = some[:, 0], some[:, 1]
-            pixels, inside = _pixels_of(window, place.shape[3], (rows, columns), ctx.window)
-            start, end = (half.flatten(0, 1).flatten(1)[plane[:, None], pixels] for half in (reference, view))
-            share = _shares_of_the_line(start, end - start, inside)
-            value = share * shared.flatten(0, 1).flatten(1)[plane, window][:, None]
-            multiplier.view(-1).scatter_add_(0, (plane[:, None] * rows * columns + pixels).flatten(), value.flatten())
+        pixels, inside = _pixels_of_windows((place.shape[2], place.shape[3]), (rows, columns), ctx.window, view.device)
+        starts, ends, weights = (half.flatten() for half in (reference, view, shared))
+        for plane, window in (some.unbind(1) for some in torch.split(moved, WINDOWS_AT_ONCE)):
+            at = plane[:, None] * (rows * columns) + pixels[window]
+            start = starts.take(at)
+            share = _shares_of_the_line(start, ends.take(at) - start, inside[window])
+            share *= weights.take(plane * len(pixels) + window)[:, None]
+            multiplier.view(-1).scatter_add_(0, at.flatten(), share.flatten())
         return both(multiplier.view_as(view)), None, None, None
 
 
-def _pixels_of(
-    window: torch.Tensor, across: int, size: tuple[int, int], shape: tuple[int, int, int]
+def _pixels_of_windows(
+    windows: tuple[int, int], size: tuple[int, int], shape: tuple[int, int, int], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Flat positions ``(M, kernel²)`` of the pixels of windows ``(M,)``, and which of them lie in the picture."""
+    """Flat positions ``(h w, kernel²)`` of every window's pixels, and which of them lie in the picture."""
     kernel, stride, padding = shape
-    offset = torch.arange(kernel, device=window.device)
-    row = (window // across * stride - padding)[:, None, None] + offset[:, None]
-    column = (window % across * stride - padding)[:, None, None] + offset
-    inside = (row >= 0) & (row < size[0]) & (column >= 0) & (column < size[1])
-    flat = row.clamp(0, size[0] - 1) * size[1] + column.clamp(0, size[1] - 1)
-    return flat.flatten(1), inside.flatten(1)
+    row, column = (
+        torch.arange(number, device=device)[:, None] * stride - padding + torch.arange(kernel, device=device)
+        for number in windows
+    )
+    inside_rows, inside_columns = ((at >= 0) & (at < limit) for at, limit in zip((row, column), size, strict=True))
+    flat = row.clamp(0, size[0] - 1)[:, None, :, None] * size[1] + column.clamp(0, size[1] - 1)[None, :, None, :]
+    inside = inside_rows[:, None, :, None] & inside_columns[None, :, None, :]
+    return flat.flatten(0, 1).flatten(1), inside.flatten(0, 1).flatten(1)
 
 
 def _shares_of_the_line(start: torch.Tensor, slope: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:

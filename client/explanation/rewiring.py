@@ -7,6 +7,7 @@ torch.fx records every operation of the backbone. Linear ones stay; each call of
 from __future__ import annotations
 
 import operator
+
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
