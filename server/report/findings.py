@@ -18,7 +18,7 @@ EXPLAINER_NAMES = {
     "eigencam": "Eigen-CAM",
     "scorecam": "Score-CAM",
     "ablationcam": "Ablation-CAM",
-    "shap": "SHAP (deep SHAP)",
+    "shap": "deep SHAP",
     "expected_gradients": "expected gradients",
     "intensity": "intensity (control)",
     "random": "random (control)",
