@@ -235,6 +235,14 @@ def test_values_that_do_not_add_up_are_refused():
         deep_shap(model, views(1, 1), views(2, 2))
 
 
+def test_values_that_are_no_numbers_are_refused():
+    model = classifier()
+    with torch.no_grad():
+        model.head.bias.fill_(float("nan"))
+    with pytest.raises(ExplainerError, match="do not add up"):
+        deep_shap(model, views(1, 1), views(2, 2))
+
+
 @pytest.mark.parametrize("explain", [deep_shap, expected_gradients])
 def test_without_a_background_there_is_nothing_to_compare_with(explain):
     with pytest.raises(ExplainerError, match="no background"):
