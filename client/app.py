@@ -118,13 +118,13 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
     begun = time.monotonic()
     order = decode(content, EvaluateTask)
     task = task_from_yaml(order.task)
-    data = load_site(site, task)
-    data = _split(data, order.split) if order.final else data.of_split(order.split)
+    everything = load_site(site, task)
+    data = _split(everything, order.split) if order.final else everything.of_split(order.split)
     model, _ = _model(task, content)
     name = f"{site.name}: {order.split} patients"
     if order.final:
         inquiry = Inquiry(name, order.seed, order.prior_log_odds)
-        report = work_of(task).examine(model, data, task, inquiry, site)
+        report = work_of(task).examine(model, data, task, inquiry, site, everything.of_split("train"))
     else:
         report = work_of(task).validate(model, data, task, name)
     return encode(replace(report, seconds=time.monotonic() - begun, round=order.round))

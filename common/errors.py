@@ -213,3 +213,9 @@ class CaseError(XaiFederationError):
     """There is no such exam, patient or image to explain."""
 
     exit_code = 46
+
+
+class ExplainerError(XaiFederationError):
+    """An explanation cannot be made, or does not add up to what it explains."""
+
+    exit_code = 50

@@ -96,6 +96,8 @@ class ExplanationScore:
     pointing_game: Estimate
     energy_in_box: Estimate
     views: int
+    gap: float | None = None
+    """Of attributions (SHAP, expected gradients): by what share their sums miss the logits, on average."""
 
 
 @dataclass(frozen=True)

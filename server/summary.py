@@ -50,6 +50,7 @@ def summarise(
                     "pointing_game": score["pointing_game"]["value"],
                     "energy_in_box": score["energy_in_box"]["value"],
                     "views": score["views"],
+                    "gap": score.get("gap"),
                 }
                 for method, score in report["explanations"].items()
             }

@@ -23,7 +23,7 @@ def draw_gallery_picture(image: Map, found: Map, boxes: Sequence[HasBounds]) -> 
 
     Args:
         image: ``(H, W)``, prepared: its minimum outside the breast.
-        found: ``(H, W)``, 0 or more; the colours span 0 to its maximum.
+        found: ``(H, W)``; the colours span 0 to its maximum, what is negative stays as it is.
         boxes: in pixels of the image.
 
     Returns:
@@ -31,7 +31,7 @@ def draw_gallery_picture(image: Map, found: Map, boxes: Sequence[HasBounds]) -> 
     """
     size = (max(1, round(image.shape[1] * HEIGHT / image.shape[0])), HEIGHT)
     plain = resized(windowed(image), size)
-    heat = resized(found / found.max() if found.max() > 0.0 else np.zeros_like(found), size)
+    heat = resized(np.maximum(found / found.max(), 0.0) if found.max() > 0.0 else np.zeros_like(found), size)
     grey = np.repeat(plain[:, :, None], 3, axis=2)
     opacity = OPACITY * heat[:, :, None]
     blended = (1.0 - opacity) * grey + opacity * colormaps["inferno"](heat)[:, :, :3]

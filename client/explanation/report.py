@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,14 +12,17 @@ import numpy.typing as npt
 import torch
 
 from client.evaluation import MINIMUM_CELL, estimate, probabilities
+from client.explanation.controls import control_maps
+from client.explanation.explainers import EXPLAINERS
 from client.explanation.gallery import draw_gallery_picture
-from client.explanation.gradcam import control_maps, grad_cam
+from client.explanation.maps import Explanation, Maps
 from client.inference import Logits
 from client.site import Site
 from common import progress
 from common.atomic import write_bytes, write_text
 from common.configuration import EvaluationConfig
 from common.data.dataset import SiteData
+from common.errors import ExplainerError
 from common.imaging.box import Box
 from common.metrics.bootstrap import bootstrap_mean
 from common.metrics.explanation import energy_in_boxes, pointing_game
@@ -27,7 +31,7 @@ from common.protocol import Estimate, ExplanationScore
 
 VIEWS_AT_ONCE = 16
 
-Maps = npt.NDArray[np.float32]
+logger = logging.getLogger("xai_federation.client")
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def shown_views(data: SiteData, breasts: Sequence[int]) -> list[ShownView]:
 def explain(
     model: BreastClassifier,
     data: SiteData,
+    background: torch.Tensor,
     logits: Logits,
     config: EvaluationConfig,
     site: Site,
@@ -64,50 +69,72 @@ def explain(
 ) -> dict[str, ExplanationScore]:
     """Score explanations against the doctors' boxes and draw the site's gallery.
 
-    Scored are up to ``config.explained`` malignant breasts, every view with a known box, next to
-    two controls (the image's own intensity, and noise): an explainer that does not beat both
-    explains nothing. The gallery goes to ``reports/gallery`` of the site and nowhere else.
+    Scored are up to ``config.explained`` malignant breasts, every view with a known box, by each of
+    ``config.explainers`` and next to two controls (the image's own intensity, and noise): an explainer
+    that does not beat both explains nothing. The first explainer draws the gallery, which goes to
+    ``reports/gallery`` of the site and nowhere else.
+
+    An explainer that is refused (``ExplainerError``) is left out; the site's log says why, and the report
+    shows it as not scored.
 
     Returns:
         Method to score; empty where fewer malignant views than ``MINIMUM_CELL`` have a known box.
     """
-    _draw_gallery(model, data, logits, config, site)
+    try:
+        _draw_gallery(model, data, background, logits, config, site)
+    except ExplainerError as error:
+        logger.error("the gallery is not drawn: %s", error)
     malignant = [
         index for index, breast in enumerate(data.breasts) if breast.target and any(view.boxes for view in breast.views)
     ]
     views = [view for view in shown_views(data, malignant[: config.explained]) if view.boxes]
     if len(views) < MINIMUM_CELL:
         return {}
-    maps: dict[str, Maps] = {"gradcam": _explained(model, views, f"{site.name}: Grad-CAM")}
-    maps |= control_maps(_stack(views), seed)
     patients = [data.breasts[view.breast].patient_id for view in views]
-    return {method: _score(found, views, patients, config, seed) for method, found in maps.items()}
+
+    def score(explanation: Explanation) -> ExplanationScore:
+        return _score(explanation, views, patients, config, seed)
+
+    scores: dict[str, ExplanationScore] = {}
+    for method in config.explainers:
+        try:
+            scores[method] = score(_explained(method, model, views, background, f"{site.name}: {method}"))
+        except ExplainerError as error:
+            logger.error("%s is not scored: %s", method, error)
+    controls = control_maps(_stack(views), seed)
+    return scores | {name: score(Explanation(maps)) for name, maps in controls.items()}
 
 
 def _stack(views: Sequence[ShownView]) -> torch.Tensor:
     return torch.from_numpy(np.stack([view.pixels for view in views]))[:, None]
 
 
-def _explained(model: BreastClassifier, views: Sequence[ShownView], description: str) -> Maps:
+def _explained(
+    method: str, model: BreastClassifier, views: Sequence[ShownView], background: torch.Tensor, description: str
+) -> Explanation:
     parts = []
     with progress.track(description, len(views)) as advance:
         for start in range(0, len(views), VIEWS_AT_ONCE):
             some = views[start : start + VIEWS_AT_ONCE]
-            parts.append(grad_cam(model, _stack(some)))
+            parts.append(EXPLAINERS[method](model, _stack(some), background))
             advance(len(some))
-    return np.concatenate(parts)
+    gaps = [part.gap for part in parts if part.gap is not None]
+    return Explanation(np.concatenate([part.maps for part in parts]), np.concatenate(gaps) if gaps else None)
 
 
 def _score(
-    maps: Maps, views: Sequence[ShownView], patients: Sequence[str], config: EvaluationConfig, seed: int
+    explanation: Explanation, views: Sequence[ShownView], patients: Sequence[str], config: EvaluationConfig, seed: int
 ) -> ExplanationScore:
-    hits = [float(pointing_game(found, view.boxes or ())) for found, view in zip(maps, views, strict=True)]
-    energies = [energy_in_boxes(found, view.boxes or ()) for found, view in zip(maps, views, strict=True)]
+    pairs = list(zip(explanation.maps, views, strict=True))
+    hits = [float(pointing_game(found, view.boxes or ())) for found, view in pairs]
+    energies = [energy_in_boxes(found, view.boxes or ()) for found, view in pairs]
 
     def interval(values: list[float]) -> Estimate:
         return estimate(bootstrap_mean(np.asarray(values), patients, config.bootstrap_samples, config.confidence, seed))
 
-    return ExplanationScore(interval(hits), interval(energies), len(views))
+    # The mean: the largest gap would be one patient's.
+    gap = None if explanation.gap is None else float(explanation.gap.mean())
+    return ExplanationScore(interval(hits), interval(energies), len(views), gap)
 
 
 def _chosen(data: SiteData, logits: Logits, number: int) -> list[int]:
@@ -121,14 +148,19 @@ def _chosen(data: SiteData, logits: Logits, number: int) -> list[int]:
 
 
 def _draw_gallery(
-    model: BreastClassifier, data: SiteData, logits: Logits, config: EvaluationConfig, site: Site
+    model: BreastClassifier,
+    data: SiteData,
+    background: torch.Tensor,
+    logits: Logits,
+    config: EvaluationConfig,
+    site: Site,
 ) -> None:
     chance = probabilities(logits)
     threshold = _operating_threshold(data, chance, config.specificity)
     entries = []
     folder = site.reports / "gallery"
     views = shown_views(data, _chosen(data, logits, config.gallery))
-    maps = _explained(model, views, f"{site.name}: gallery") if views else np.empty((0, 0, 0), dtype=np.float32)
+    maps = _explained(config.explainers[0], model, views, background, f"{site.name}: gallery").maps if views else ()
     for number, (view, found) in enumerate(zip(views, maps, strict=True), 1):
         breast, score = data.breasts[view.breast], float(chance[view.breast])
         name = f"{number:02d}-{view.view}.png"

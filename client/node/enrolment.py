@@ -48,6 +48,7 @@ policy:
     imaging.height: [32, 2048]
     imaging.width: [32, 2048]
     evaluation.explained: [0, 1000]
+    evaluation.background: [1, 64]
     evaluation.gallery: [0, 50]
   fixed: {{}}                          # setting: the only value allowed, e.g. data.unreadable: skip
 """

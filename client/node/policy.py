@@ -38,6 +38,7 @@ class Policy:
             "imaging.height": [32, 2048],
             "imaging.width": [32, 2048],
             "evaluation.explained": [0, 1000],
+            "evaluation.background": [1, 64],
             "evaluation.gallery": [0, 50],
         }
     )

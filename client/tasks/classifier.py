@@ -12,6 +12,7 @@ from torch.nn import functional
 from client.compute import Compute
 from client.evaluation import measure as measured
 from client.evaluation import summarise
+from client.explanation.background import choose_background
 from client.explanation.report import explain
 from client.inference import predict
 from client.site import Site
@@ -86,9 +87,11 @@ def measure(model: BreastClassifier, data: SiteData, task: TaskConfig, inquiry: 
 
 
 def examine(
-    model: BreastClassifier, data: SiteData, task: TaskConfig, inquiry: Inquiry, site: Site
+    model: BreastClassifier, data: SiteData, task: TaskConfig, inquiry: Inquiry, site: Site, training: SiteData
 ) -> EvaluationReport:
-    """The same, with Grad-CAM scored against the doctors' boxes, and a gallery of it."""
+    """The same, with explanations scored against the doctors' boxes, and a gallery of them."""
     logits = predict(model, data, task.training, inquiry.name) + inquiry.prior_log_odds
     report = measured(data, logits, task.evaluation, inquiry.seed)
-    return replace(report, explanations=explain(model, data, logits, task.evaluation, site, inquiry.seed))
+    background = choose_background(training, task.evaluation.background, inquiry.seed)
+    scores = explain(model, data, background, logits, task.evaluation, site, inquiry.seed)
+    return replace(report, explanations=scores)

@@ -81,7 +81,9 @@ def measure(model: MassDetector, data: SiteData, task: TaskConfig, inquiry: Inqu
     return measured(data, read_site(model, data, task, inquiry.name), task.evaluation, inquiry.seed)
 
 
-def examine(model: MassDetector, data: SiteData, task: TaskConfig, inquiry: Inquiry, site: Site) -> EvaluationReport:
+def examine(
+    model: MassDetector, data: SiteData, task: TaskConfig, inquiry: Inquiry, site: Site, training: SiteData
+) -> EvaluationReport:
     """The same, with a gallery of hits, misses and false alarms."""
     reading = read_site(model, data, task, inquiry.name)
     draw_gallery(data, reading, task.evaluation, site)

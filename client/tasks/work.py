@@ -63,8 +63,13 @@ class LocalWork(Protocol[Model]):
         """All figures, with intervals."""
         ...
 
-    def examine(self, model: Model, data: SiteData, task: TaskConfig, inquiry: Inquiry, site: Site) -> EvaluationReport:
-        """The same, with scored explanations, and pictures for the site's own eyes."""
+    def examine(
+        self, model: Model, data: SiteData, task: TaskConfig, inquiry: Inquiry, site: Site, training: SiteData
+    ) -> EvaluationReport:
+        """The same, with scored explanations, and pictures for the site's own eyes.
+
+        ``training``: the site's training patients, whom an explainer may compare with.
+        """
         ...
 
 

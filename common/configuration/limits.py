@@ -23,6 +23,17 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "federation.wire_dtype": ("bfloat16", "float32"),
     "federation.selection": ("validation_auc", "validation_froc", "last"),
     "evaluation.hit_rule": ("iou", "centre"),
+    "evaluation.explainers": (
+        "gradcam",
+        "gradcam++",
+        "hirescam",
+        "layercam",
+        "eigencam",
+        "scorecam",
+        "ablationcam",
+        "shap",
+        "expected_gradients",
+    ),
     "baselines": ("local", "pooled"),
 }
 
@@ -77,6 +88,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "evaluation.hit_overlap": (0.01, 1.0),
     "evaluation.gallery": (0, 1000),
     "evaluation.explained": (0, 1_000_000),
+    "evaluation.background": (1, 10_000),
     "phantom.exams": (1, 1_000_000),
     "phantom.unseen_exams": (1, 1_000_000),
     "phantom.severity": (0.0, 2.0),
@@ -106,6 +118,12 @@ def check_values(flat: dict[str, Any]) -> None:
         value = flat.get(key)
         if value is not None and not low <= value <= high:
             raise ConfigurationError(f"{key} = {value} is out of range", where=key, do=f"choose {low:g} to {high:g}")
+    if not flat.get("evaluation.explainers", True):
+        raise ConfigurationError(
+            "there is no explainer to draw the gallery with",
+            where="evaluation.explainers",
+            do=f"name at least one of: {', '.join(CHOICES['evaluation.explainers'])}",
+        )
     if flat.get("data.validation_fraction", 0) + flat.get("data.test_fraction", 0) >= 1:
         raise ConfigurationError(
             "validation and test fractions leave nothing to train on",

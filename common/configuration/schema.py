@@ -177,6 +177,10 @@ class EvaluationConfig:
     """Breasts shown with their explanation, per site."""
     explained: int = 60
     """Malignant test breasts with known boxes on which explanations are scored, per site."""
+    explainers: list[str] = field(default_factory=lambda: ["hirescam", "gradcam", "shap"])
+    """Explainers that are scored, by name; the first one draws the gallery."""
+    background: int = 8
+    """Views of the site's training patients that ``shap`` and ``expected_gradients`` compare with."""
 
 
 @dataclass

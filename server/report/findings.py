@@ -12,7 +12,14 @@ CONTROLS = ("intensity", "random")
 METHOD_NAMES = {"fedavg": "FedAvg", "fedprox": "FedProx", "fedavgm": "FedAvgM"}
 EXPLAINER_NAMES = {
     "gradcam": "Grad-CAM",
-    "shap": "SHAP",
+    "gradcam++": "Grad-CAM++",
+    "hirescam": "HiResCAM",
+    "layercam": "LayerCAM",
+    "eigencam": "Eigen-CAM",
+    "scorecam": "Score-CAM",
+    "ablationcam": "Ablation-CAM",
+    "shap": "deep SHAP",
+    "expected_gradients": "expected gradients",
     "intensity": "intensity (control)",
     "random": "random (control)",
 }

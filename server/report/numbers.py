@@ -51,6 +51,11 @@ def share(value: float) -> str:
     return f"{100 * value:.4g}{NO_BREAK}%"
 
 
+def error_share(value: float) -> str:
+    """How far something is off, to one digit: ``4 %``, ``0.2 %``, ``less than 0.1 %``."""
+    return f"less than 0.1{NO_BREAK}%" if value < 0.001 else share(float(f"{value:.1g}"))
+
+
 def bytes_text(value: float | None) -> str:
     """``12.3 MB`` (powers of 1000)."""
     if not defined(value):

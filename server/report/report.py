@@ -105,7 +105,7 @@ def render(run: Run) -> str:
     """The page of a run; the same run gives the same text."""
     files = resources.files("server.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    for name in ("number", "signed", "interval", "count", "share", "bytes_text", "duration"):
+    for name in ("number", "signed", "interval", "count", "share", "bytes_text", "duration", "error_share"):
         environment.filters[name] = getattr(numbers, name)
     styles = site_styles(run.trained() + run.unseen() + [name for name, site in run.sites.items() if site.left_out])
     rows = _rows(run, styles)
@@ -246,11 +246,14 @@ def _froc_matrix(run: Run) -> list[MatrixRow]:
 
 
 def _explainers(run: Run) -> list[str]:
-    """Methods scored anywhere, controls last."""
+    """Methods that were asked for, if any was scored anywhere; controls last."""
     scored: dict[str, ExplanationScore] = {}
     for site in run.trained() + run.unseen():
         scored |= report.explanations if (report := run.report_of(site)) else {}
-    return [name for name in scored if name not in CONTROLS] + [name for name in CONTROLS if name in scored]
+    if not scored:
+        return []
+    methods = dict.fromkeys([*run.config.evaluation.explainers, *scored])
+    return [name for name in methods if name not in CONTROLS] + [name for name in CONTROLS if name in scored]
 
 
 def _heat(value: float | None) -> str:

@@ -40,7 +40,7 @@ def test_a_run_leaves_everything_that_is_promised(finished):
     aucs = [site["auc"] for site in summary["sites"].values()]
     assert summary["mean_auc"] == pytest.approx(sum(aucs) / 2)
     assert summary["worst_site_auc"] == min(aucs)
-    assert set(summary["explanations"]["UNSEEN"]) == {"gradcam", "intensity", "random"}
+    assert set(summary["explanations"]["UNSEEN"]) == {"hirescam", "gradcam", "shap", "intensity", "random"}
     assert summary["explanations"]["MCS"] == {}, "too few views to be told"
     assert set(summary["baselines"]["local"]) == {"MCS", "TUH"}
     assert set(summary["baselines"]["pooled"]) == {"MCS", "TUH", "UNSEEN"}

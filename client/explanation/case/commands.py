@@ -10,6 +10,8 @@ import typer
 from client.chosen import Chosen
 from common.command import guarded
 
+DEFAULT = ("hirescam", "gradcam", "shap")
+
 
 def explain(
     context: typer.Context,
@@ -20,6 +22,9 @@ def explain(
     worst: Annotated[int, typer.Option(min=0, help="Also so many test exams that the model judged worst.")] = 0,
     data: Annotated[
         Path | None, typer.Option(help="Folder with manifest.csv, or a CSV file. Default: the site's data folder.")
+    ] = None,
+    methods: Annotated[
+        list[str] | None, typer.Option("--method", help="Explainer, may be repeated; the first is shown first.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Write reports anew that are there already.")] = False,
 ) -> None:
@@ -32,17 +37,16 @@ def explain(
 
         xai-client --site TUH explain --model runs/demo/model.safetensors --worst 20
 
-        xai-client --site TUH explain E0012 E0047 --model model.safetensors
+        xai-client --site TUH explain E0012 E0047 --model model.safetensors --method layercam --method shap
     """
     chosen: Chosen = context.obj
 
     def work() -> str:
         from client.explanation.case.reports import write_reports
-        from client.explanation.gradcam import grad_cam
         from common.models.published import read_published
 
         published = read_published(model)
-        index = write_reports(chosen.on_disk(data), published, {"gradcam": grad_cam}, exams or [], worst, replace)
+        index = write_reports(chosen.on_disk(data), published, methods or DEFAULT, exams or [], worst, replace)
         return f"reports: {index}"
 
     guarded(work, "stopped; finished reports are kept, the same call goes on from there")

@@ -5,30 +5,36 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources as package_files
 from pathlib import Path
 
 import numpy as np
+import torch
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from client.evaluation import probabilities
+from client.explanation.background import choose_background
 from client.explanation.case.case import Case, CaseView, make_case
 from client.explanation.case.choice import Exam, named, worst
 from client.explanation.case.page import heat, per_cent, render
 from client.explanation.case.reliability import Reliability
+from client.explanation.explainers import EXPLAINERS
+from client.explanation.maps import Maps
 from client.explanation.sanity import Explain
 from client.inference import Logits, predict
 from client.pictures import outline_boxes
 from client.site import Site, load_site
 from common import progress
 from common.atomic import write_bytes, write_text
+from common.configuration.naming import nearest
 from common.data.dataset import SiteData
 from common.errors import CaseError
 from common.imaging.box import Box
+from common.models.classifier import BreastClassifier
 from common.models.published import PublishedModel
 from common.page.style import style_sheet
 
@@ -49,7 +55,7 @@ class Listed:
 def write_reports(
     site: Site,
     published: PublishedModel,
-    explainers: Mapping[str, Explain],
+    methods: Sequence[str],
     wanted: Sequence[str],
     worst_exams: int,
     replace: bool = False,
@@ -59,7 +65,7 @@ def write_reports(
     Args:
         site: whose exams.
         published: the model.
-        explainers: by name; the first is shown first.
+        methods: names of explainers; the first is shown first.
         wanted: exams, patients or image files.
         worst_exams: so many test exams that the model judged worst, too.
         replace: write finished reports anew.
@@ -68,28 +74,46 @@ def write_reports(
         The index; reports lie beside it in ``reports/cases/MODEL``.
 
     Raises:
-        CaseError: nothing was asked for, or there is no such exam.
+        CaseError: nothing was asked for, or there is no such exam or explainer.
+        ExplainerError: an explainer cannot explain this network.
         XaiFederationError: the site's data cannot be used, by name.
     """
     if not wanted and not worst_exams:
         raise CaseError("which exams?", where="command line", do="name exams, patients or images, or give --worst 20")
+    for method in methods:
+        if method not in EXPLAINERS:
+            guess = nearest(method, list(EXPLAINERS))
+            raise CaseError(
+                f"there is no explainer '{method}'",
+                where="--method",
+                do=(f"did you mean '{guess}'? " if guess else "") + f"known: {', '.join(EXPLAINERS)}",
+            )
     data = load_site(site, published.task)
     logits = predict(published.model, data, published.task.training, f"{site.name}: scores")
     chosen = dict.fromkeys(named(data, wanted))
     chosen |= dict.fromkeys(worst(data, logits, worst_exams) if worst_exams else ())
     folder = site.reports / "cases" / published.digest[:12]
     reliability = _reliability(data, logits, published)
+    background = choose_background(data.of_split("train"), published.task.evaluation.background, seed=0)
+    explainers = {method: _explainer(method, background) for method in methods}
     with progress.track(f"{site.name}: case reports", len(chosen)) as advance:
         for exam in chosen:
             place = folder / _folder_name(exam)
             if replace or not (place / REPORT).exists():
                 case = make_case(published, explainers, data, exam, seed=0)
-                _write_pictures(case, place, next(iter(explainers)))
+                _write_pictures(case, place, methods[0])
                 write_text(place / REPORT, render(case, site.name, published, reliability, tuple(explainers)))
             advance(1)
     lines = [_listed(exam, data, logits, published) for exam in chosen]
     write_text(folder / INDEX, _index(site.name, lines))
     return folder / INDEX
+
+
+def _explainer(method: str, background: torch.Tensor) -> Explain:
+    def explain(model: BreastClassifier, images: torch.Tensor) -> Maps:
+        return EXPLAINERS[method](model, images, background).maps
+
+    return explain
 
 
 def _chances(logits: Logits, published: PublishedModel) -> Logits:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from client.explanation.gradcam import control_maps, grad_cam
+from client.explanation.controls import control_maps
 from client.explanation.quality import measure_quality
 from common.imaging.box import Box
-from tests.client.explanation.test_gradcam import classifier, patch_classifier
+from tests.client.explanation.test_cam import classifier, hirescam, patch_classifier
 
 BOX = Box(24, 16, 32, 24)
 """One cell of the patch classifier's finest stage."""
@@ -48,7 +48,7 @@ def measured(explain, model=None):
 
 
 def test_the_map_of_the_cause_beats_a_map_of_elsewhere_in_every_measure():
-    right, wrong = measured(grad_cam), measured(elsewhere)
+    right, wrong = measured(hirescam), measured(elsewhere)
     assert np.all(right.iou > wrong.iou)
     assert np.all(right.rank_accuracy > 0.5)
     assert np.all(wrong.rank_accuracy == 0.0)
@@ -62,7 +62,7 @@ def test_what_never_asks_the_model_keeps_its_map_when_the_model_forgets(control)
     model = classifier()
     kept = measured(control, model).randomised
     assert kept == pytest.approx(1.0)
-    assert np.all(measured(grad_cam, model).randomised < 0.9)
+    assert np.all(measured(hirescam, model).randomised < 0.9)
 
 
 def test_every_view_has_a_value_and_the_model_is_as_before():
@@ -70,7 +70,7 @@ def test_every_view_has_a_value_and_the_model_is_as_before():
     model.train()
     model.backbone.bn1.eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = measured(grad_cam, model)
+    found = measured(hirescam, model)
     for field in fields(found):
         values = getattr(found, field.name)
         assert values.shape == (3,)

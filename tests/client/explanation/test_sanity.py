@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy.ndimage import sobel
 
-from client.explanation.gradcam import control_maps, grad_cam
+from client.explanation.controls import control_maps
 from client.explanation.sanity import cascading_randomisation
 from common.models.backbones import BACKBONES
-from tests.client.explanation.test_gradcam import classifier, views
+from tests.client.explanation.test_cam import classifier, hirescam, views
 
 
 def edges(model, images):
@@ -27,8 +27,8 @@ def test_what_does_not_look_at_the_model_fails(explain):
         assert step.correlation == pytest.approx(1.0)
 
 
-def test_grad_cam_passes():
-    steps = list(cascading_randomisation(classifier(), grad_cam, views(12, size=(128, 96)), seed=0))
+def test_hirescam_passes():
+    steps = list(cascading_randomisation(classifier(), hirescam, views(12, size=(128, 96)), seed=0))
     assert [step.stage for step in steps] == ["head", "layer4", "layer3", "layer2", "layer1", "stem"]
     assert abs(np.mean(steps[-1].correlation)) < 0.3
     assert np.mean(steps[-1].correlation) < np.mean(steps[0].correlation) + 0.3
@@ -68,6 +68,6 @@ def test_every_parameter_of_every_backbone_is_drawn_anew_and_the_model_is_untouc
 
 def test_same_seed_same_numbers():
     one, other = (
-        [step.correlation for step in cascading_randomisation(classifier(), grad_cam, views(), seed=3)] for _ in "12"
+        [step.correlation for step in cascading_randomisation(classifier(), hirescam, views(), seed=3)] for _ in "12"
     )
     assert np.array_equal(one, other)

@@ -25,7 +25,7 @@ def test_results_carry_the_intervals_of_the_files(example_run: Path) -> None:
     for site, report in json.loads((example_run / "evaluation.json").read_text())["sites"].items():
         auc = report["auc"]
         assert f"| {site} | {auc['value']:.3f} [{auc['low']:.3f}\u2013{auc['high']:.3f}] |" in text
-    assert "| MCS | SHAP |" in text and "| MCS | intensity (control) |" in text
+    assert "| MCS | deep SHAP |" in text and "| MCS | intensity (control) |" in text
 
 
 def test_use_limits_and_privacy_are_plain(example_run: Path, change: Change) -> None:

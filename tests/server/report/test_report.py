@@ -123,6 +123,18 @@ def test_intervals_that_lie_apart_are_named(example_run: Path, change: Change) -
     assert "The intervals lie apart at MCS and overlap elsewhere." in _page(example_run).text
 
 
+def test_every_explainer_that_was_asked_for_has_a_row(example_run: Path) -> None:
+    text = _page(example_run).text
+    assert "HiResCAM not scored" in text, "asked for, and refused everywhere"
+    assert "deep SHAP" in text
+
+
+def test_the_report_says_by_how_much_sums_are_off(example_run: Path, change: Change) -> None:
+    assert "sums off by less than 0.1 %" in _page(example_run).text
+    change("evaluation.json", lambda found: found["sites"]["TUH"]["explanations"]["shap"].update(gap=0.043))
+    assert "sums off by 4 %" in _page(example_run).text
+
+
 def test_a_method_that_does_not_beat_the_controls_is_called_so(example_run: Path, change: Change) -> None:
     def weaken(found: Any) -> None:
         scores = found["sites"]["TUH"]["explanations"]

@@ -1,0 +1,33 @@
+"""Every explainer by name, behind one seam: model, views and background to maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from client.explanation.attribution import deep_shap, expected_gradients
+from client.explanation.cam import CAMS, cam
+from client.explanation.maps import Explanation
+from common.models.classifier import BreastClassifier
+
+Explainer = Callable[[BreastClassifier, torch.Tensor, torch.Tensor], Explanation]
+"""Model, views ``(N, 1, H, W)`` and background ``(K, 1, H, W)`` to an explanation of each view's logit.
+
+The model is afterwards what it was. Only attributions look at the background.
+"""
+
+
+def _cam(name: str) -> Explainer:
+    def explainer(model: BreastClassifier, images: torch.Tensor, background: torch.Tensor) -> Explanation:
+        return Explanation(cam(name, model, images))
+
+    return explainer
+
+
+EXPLAINERS: dict[str, Explainer] = {
+    **{name: _cam(name) for name in CAMS},
+    "shap": deep_shap,
+    "expected_gradients": expected_gradients,
+}
+"""The names of ``evaluation.explainers``."""

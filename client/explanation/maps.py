@@ -1,0 +1,51 @@
+"""What every explainer gives, and the copy of the model that it works on."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from common.models.classifier import AIR, BreastClassifier
+
+PIXELS_AT_ONCE = 16 * 256 * 192
+"""Pixels of a batch: memory grows neither with the number of views nor with their size."""
+
+Maps = npt.NDArray[np.float32]
+Gaps = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Maps of some views, not scaled, so that values compare across views.
+
+    ``maps``: float32 ``(N, H, W)``, 0 in air, positive where something speaks for malignancy. ``gap``: ``(N,)``, for
+    attributions: by what share their sum misses what it should be; ``None`` for maps that promise no sum.
+    """
+
+    maps: Maps
+    gap: Gaps | None = None
+
+
+def explained_copy(model: BreastClassifier) -> BreastClassifier:
+    """The model in float32 and evaluation mode; what is done to the copy, the model does not feel."""
+    return copy.deepcopy(model).float().eval().requires_grad_(False)
+
+
+def device_of(model: BreastClassifier) -> torch.device:
+    """Where a model's parameters lie."""
+    return next(model.parameters()).device
+
+
+def only_tissue(maps: Maps, images: torch.Tensor) -> Maps:
+    """Maps ``(N, H, W)`` with 0 where the images ``(N, 1, H, W)`` show air."""
+    tissue = (images > AIR).cpu().numpy()[:, 0]
+    return np.where(tissue, maps, np.float32(0.0)).astype(np.float32)
+
+
+def views_at_once(images: torch.Tensor) -> int:
+    """How many views of this size make a batch."""
+    return max(1, PIXELS_AT_ONCE // images.shape[-2:].numel())
