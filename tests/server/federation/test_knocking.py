@@ -49,6 +49,7 @@ def headers(key=KEYS["TUH"], seconds=0.0, **more):
         (headers(seconds=6), "is 6 s ahead of"),
         (headers(seconds=-306), "is 5 min behind"),
     ],
+    ids=["not admitted", "revoked", "when", "ahead", "behind", "seconds ahead", "minutes behind"],  # keys are random
 )
 def test_the_reason_is_named(sent, says):
     assert says in reason_to_refuse(sent, SITES, NOW)
