@@ -126,7 +126,7 @@ def _data(picture: Image.Image, kind: str, **options: int | bool) -> str:
 
 
 def _strip(place: int, item: CaseBreast, reliability: Reliability) -> Markup:
-    """Scores of the site's test breasts, malignant above the others, and where this breast lies."""
+    """Scores of other patients' test breasts, malignant above the others, and where this breast lies."""
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()

@@ -93,7 +93,6 @@ def write_reports(
     chosen = dict.fromkeys(named(data, wanted))
     chosen |= dict.fromkeys(worst(data, logits, worst_exams) if worst_exams else ())
     folder = site.reports / "cases" / published.digest[:12]
-    reliability = _reliability(data, logits, published)
     background = choose_background(data.of_split("train"), published.task.evaluation.background, seed=0)
     explainers = {method: _explainer(method, background) for method in methods}
     with progress.track(f"{site.name}: case reports", len(chosen)) as advance:
@@ -102,7 +101,8 @@ def write_reports(
             if replace or not (place / REPORT).exists():
                 case = make_case(published, explainers, data, exam, seed=0)
                 _write_pictures(case, place, methods[0])
-                write_text(place / REPORT, render(case, site.name, published, reliability, tuple(explainers)))
+                others = reliability_without(exam.patient_id, data, logits, published)
+                write_text(place / REPORT, render(case, site.name, published, others, tuple(explainers)))
             advance(1)
     lines = [_listed(exam, data, logits, published) for exam in chosen]
     write_text(folder / INDEX, _index(site.name, lines))
@@ -120,8 +120,9 @@ def _chances(logits: Logits, published: PublishedModel) -> Logits:
     return probabilities(logits + published.prior_log_odds)
 
 
-def _reliability(data: SiteData, logits: Logits, published: PublishedModel) -> Reliability:
-    tested = np.array([breast.split == "test" for breast in data.breasts])
+def reliability_without(patient: str, data: SiteData, logits: Logits, published: PublishedModel) -> Reliability:
+    """Scores of the site's test patients but one: what happened to herself must not speak for her score."""
+    tested = np.array([breast.split == "test" and breast.patient_id != patient for breast in data.breasts])
     chances, malignant = _chances(logits, published), data.targets == 1
     return Reliability(chances[tested & malignant], chances[tested & ~malignant])
 

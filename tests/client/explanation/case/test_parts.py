@@ -10,9 +10,13 @@ from client.explanation.case.choice import Exam, exams, named, worst
 from client.explanation.case.occlusion import control, elsewhere, hottest_region, what_if, without
 from client.explanation.case.page import per_cent, points
 from client.explanation.case.reliability import Reliability
+from client.explanation.case.reports import reliability_without
+from common.configuration import ModelConfig, TaskConfig
 from common.data.dataset import SiteData
 from common.data.manifest import Breast, View
 from common.errors import CaseError
+from common.models.classifier import build_classifier
+from common.models.published import PublishedModel
 
 
 def breast(patient, exam, side, label="normal", split="test"):
@@ -129,6 +133,16 @@ def test_reliability_counts_the_nearest_scores_with_wilsons_interval():
     )
     assert Reliability(np.empty(0), np.empty(0)).alike(0.5) is None
     assert Reliability(np.array([0.3]), np.empty(0)).alike(0.9).breasts == 1
+
+
+def test_a_patients_own_outcome_does_not_speak_for_her_score(data):
+    published = PublishedModel(build_classifier(ModelConfig(backbone="resnet8"), 0), TaskConfig(), 1, 0.0, "")
+    logits = np.array([-3.0, 2.0, 1.0, -9.0, -2.0])
+    everyone = reliability_without("", data, logits, published)
+    without = reliability_without("P1", data, logits, published)
+    assert (len(everyone.malignant), len(everyone.others)) == (2, 2)  # P2 is no test patient
+    assert (len(without.malignant), len(without.others)) == (1, 0)
+    assert without.malignant[0] == pytest.approx(1 / (1 + np.exp(2.0)))
 
 
 @pytest.mark.parametrize(
