@@ -28,7 +28,7 @@ demo-federation: $(READY)  ## install, then a coordinator and two hospitals over
 	BIN=$(BIN) deploy/demo-federation.sh
 
 test: $(READY)  ## install, then run the test suite
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff format --check .

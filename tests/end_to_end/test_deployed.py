@@ -36,7 +36,7 @@ from server.federation.control import Control
 from server.federation.home import FederationHome
 from server.federation.status import read_status
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("deployed")]  # in order, hence on one worker
+pytestmark = pytest.mark.slow
 
 HOSTILE_NODE = Path(__file__).with_name("hostile_node.py")
 SETTINGS = ["task=classifier", "method=fedavg", "rounds=3", "sites=MCS,TUH", "quorum=2", "training.threads=1"]
