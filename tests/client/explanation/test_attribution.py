@@ -79,11 +79,11 @@ def test_deep_shap_adds_up(backbone, norm, pooling):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pooling", ["average", "lse"])
 @pytest.mark.parametrize("norm", ["batch", "group"])
 @pytest.mark.parametrize("backbone", [name for name in BACKBONES if name not in QUICK])
-def test_deep_shap_adds_up_on_every_backbone(backbone, norm, pooling):
-    check_sums(classifier(backbone, norm=norm, pooling=pooling), 1e-3)
+def test_deep_shap_adds_up_on_every_backbone(backbone, norm):
+    """With the harder pooling; the head is the same behind every backbone, and the quick ones try both."""
+    check_sums(classifier(backbone, norm=norm, pooling="lse"), 1e-3)
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
