@@ -10,9 +10,20 @@ import torch
 from flwr.app import RecordDict
 
 from common.errors import WireError
+from common.metrics.froc import GRID
 from common.packing import Tensors, packed_size, unpack
 from common.parameters import shared, squared_norm
-from common.protocol import EvaluationReport, M, Refusal, TrainReport, decode, kind_of, packed_array
+from common.protocol import (
+    Estimate,
+    EvaluationReport,
+    FrocReport,
+    M,
+    Refusal,
+    TrainReport,
+    decode,
+    kind_of,
+    packed_array,
+)
 
 MAXIMUM_PATIENTS = 10_000_000
 """More than any hospital has; a site's weight in the mean goes by what it says."""
@@ -135,10 +146,23 @@ def evaluated(reply: RecordDict | WireError, number: int) -> EvaluationReport:
         raise ImpossibleFiguresError(f"impossible counts: {report.patients} patients, {report.breasts} breasts")
     if report.loss is not None and not 0 <= report.loss < math.inf:
         raise ImpossibleFiguresError(f"impossible loss: {report.loss}")
-    for name, item in (("AUC", report.auc), ("sensitivity", report.sensitivity), ("Brier score", report.brier)):
+    shares = [("AUC", report.auc), ("sensitivity", report.sensitivity), ("Brier score", report.brier)]
+    if report.froc is not None:
+        shares += _froc_shares(report.froc)
+    for name, item in shares:
         if any(value is not None and not 0 <= value <= 1 for value in (item.value, item.low, item.high)):
             raise ImpossibleFiguresError(f"impossible {name}: {item.value}")
     return report
+
+
+def _froc_shares(froc: FrocReport) -> list[tuple[str, Estimate]]:
+    """Every share of a FROC curve, which must stand on the fixed grid."""
+    curves = (froc.per_lesion, froc.per_breast)
+    if froc.false_positives != list(GRID) or any(len(curve) != len(GRID) for curve in curves):
+        raise ImpossibleFiguresError("a FROC curve on another grid of false positives")
+    if not (0 <= froc.breasts <= froc.lesions and froc.images >= 0):
+        raise ImpossibleFiguresError(f"impossible counts: {froc.lesions} lesions in {froc.breasts} breasts")
+    return [("FROC", item) for item in (*froc.per_lesion, *froc.per_breast, froc.mean_per_lesion, froc.mean_per_breast)]
 
 
 def _require_round(said: int, number: int) -> None:

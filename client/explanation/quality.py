@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 
 from client.evaluation import probabilities
+from client.explanation.maps import explained_copy
 from client.explanation.sanity import Explain, cascading_randomisation
 from common.imaging.box import Box
 from common.metrics.explanation import mask_of_boxes, overlap, rank_accuracy
 from common.metrics.faithfulness import faithfulness_correlation, pixel_flipping, sensitivity
 from common.models.classifier import AIR, BreastClassifier
-from common.models.mode import evaluating
 
 Maps = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ def measure_quality(
     boxes: Sequence[Sequence[Box]],
     seed: int,
 ) -> Quality:
-    """Measure an explainer on views with known boxes. The model is in evaluation mode meanwhile, then as before.
+    """Measure an explainer on views with known boxes. The model stays as it is.
 
     Args:
         model: trained.
@@ -57,8 +57,7 @@ def measure_quality(
     Source of the measures: ``common/metrics/explanation.py``, ``common/metrics/faithfulness.py``,
     ``client/explanation/sanity.py``.
     """
-    with evaluating(model):
-        return _measure(model, explain, images, boxes, seed)
+    return _measure(explained_copy(model), explain, images, boxes, seed)
 
 
 def _measure(

@@ -55,8 +55,12 @@ def say_goodbye(address: str, authority: Path, key: Path, note: Path) -> None:
     note.unlink(missing_ok=True)
     if number is None:
         return
-    private = load_ssh_private_key(key.read_bytes(), None)
-    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    try:
+        private = load_ssh_private_key(key.read_bytes(), None)
+    except (OSError, ValueError):
+        return  # the SuperNode, which starts next, says what is wrong with the key
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        return
     client = FleetHttpClient(
         f"https://{address}",
         interceptors=[

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterable
 
 import httpx
@@ -27,6 +28,7 @@ from flwr.superlink.grid import HttpGrid
 
 from common.errors import MessageTooLargeError
 from common.message_size import fetch
+from common.waiting import FIRST_PAUSE, LONGEST_PAUSE, Pace
 from server.exchange import MALFORMED, TOO_LARGE
 
 logger = logging.getLogger("xai_federation.grid")
@@ -112,9 +114,16 @@ class BoundedGrid(Grid):
             self._grid._runtime_client.ConfirmMessageReceived(request)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Not used: ``server.exchange`` has its own deadlines.
+        """Send messages and return the replies that came within ``timeout`` seconds (``None``: all, however long).
 
-        Raises:
-            NotImplementedError: always.
+        The round loop has its own way, which knows sites and asks again (``server.exchange``).
         """
-        raise NotImplementedError("use server.exchange")
+        waiting, replies, pace = set(self.push_messages(messages)), [], Pace(FIRST_PAUSE, LONGEST_PAUSE)
+        end = None if timeout is None else time.monotonic() + timeout
+        while waiting and (end is None or time.monotonic() < end):
+            found = list(self.pull_messages(waiting))
+            waiting -= {reply.metadata.reply_to_message_id for reply in found}
+            replies += found
+            if not found:
+                time.sleep(pace.pause())
+        return replies

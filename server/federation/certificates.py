@@ -59,9 +59,11 @@ def make_server_certificate(
         host: name or IP address under which sites reach the coordinator.
         now: begin of validity (an hour earlier is tolerated), with time zone.
         days: lifetime.
+
+    Raises:
+        CertificateError: certificate and key are damaged, of another kind, or not a pair.
     """
-    issuer, signer = x509.load_pem_x509_certificate(authority), load_pem_private_key(authority_key, None)
-    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    issuer, signer = _authority(authority, authority_key)
     key = ec.generate_private_key(ec.SECP384R1())
     names = dict.fromkeys([_name(host), _name("localhost"), _name("127.0.0.1")])
     certificate = (
@@ -81,6 +83,25 @@ def make_server_certificate(
         .sign(signer, hashes.SHA384())
     )
     return certificate.public_bytes(Encoding.PEM), _private(key)
+
+
+def _authority(certificate: bytes, key: bytes) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The authority as :func:`make_authority` made it: a person keeps its key elsewhere and puts it back."""
+    try:
+        issuer, signer = x509.load_pem_x509_certificate(certificate), load_pem_private_key(key, None)
+    except (ValueError, TypeError) as error:  # TypeError: it is locked with a password
+        raise _not_the_authority("cannot be read") from error
+    if not isinstance(signer, ec.EllipticCurvePrivateKey) or signer.public_key() != issuer.public_key():
+        raise _not_the_authority("do not belong together")
+    return issuer, signer
+
+
+def _not_the_authority(reason: str) -> CertificateError:
+    return CertificateError(
+        f"the authority's certificate and key {reason}",
+        where="keys/ca.key",
+        do="put back the key that xai-server init made for this federation",
+    )
 
 
 def check_certificate(path: Path, host: str, now: datetime.datetime) -> int:

@@ -17,7 +17,7 @@ from common.atomic import write_text
 from common.configuration import RunConfig, read_run
 from common.errors import ConfigurationError, StorageError, XaiFederationError
 from common.locking import held
-from common.models.classifier import build_classifier
+from common.models.network import build_network
 from common.packing import packed_size
 from common.progress import shown_by
 from common.waiting import look_often
@@ -57,7 +57,7 @@ class FileReporter:
 
 def largest_reply(config: RunConfig) -> int:
     """Bytes of the largest array that a site may answer with: an update holds no more than the model."""
-    return packed_size(build_classifier(config.model, seed=0).state_dict())
+    return packed_size(build_network(config, seed=0).state_dict())
 
 
 @app.main()

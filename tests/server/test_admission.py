@@ -8,9 +8,10 @@ import torch
 from flwr.app import Array, ArrayRecord
 
 from common.errors import MessageTooLargeError, WireError
+from common.metrics.froc import GRID
 from common.packing import pack
 from common.parameters import rounded
-from common.protocol import Estimate, EvaluationReport, Refusal, TrainReport, encode
+from common.protocol import Estimate, EvaluationReport, FrocReport, Refusal, TrainReport, encode
 from server.admission import (
     ImpossibleFiguresError,
     SiteRefusedError,
@@ -134,6 +135,13 @@ def test_a_text_that_no_message_needs_is_refused():
         checked(content)
 
 
+def froc(**changes):
+    curve = [Estimate(0.5)] * len(GRID)
+    good = {"images": 8, "lesions": 3, "breasts": 2, "false_positives": list(GRID), "per_lesion": curve,
+            "per_breast": curve, "mean_per_lesion": Estimate(0.5), "mean_per_breast": Estimate(0.5)}  # fmt: skip
+    return FrocReport(**good | changes)
+
+
 EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 0.5, "auc": Estimate(0.75), "round": 7}
 
 
@@ -141,6 +149,11 @@ EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 
     ("change", "error", "says"),
     [
         ({"auc": Estimate(1.5)}, ImpossibleFiguresError, "impossible AUC"),
+        ({"froc": froc(per_lesion=[Estimate(7.0)] * len(GRID))}, ImpossibleFiguresError, "impossible FROC"),
+        ({"froc": froc(mean_per_lesion=Estimate(1.1))}, ImpossibleFiguresError, "impossible FROC"),
+        ({"froc": froc(per_breast=[Estimate(0.5)])}, ImpossibleFiguresError, "another grid"),
+        ({"froc": froc(false_positives=[1.0] * len(GRID))}, ImpossibleFiguresError, "another grid"),
+        ({"froc": froc(breasts=9)}, ImpossibleFiguresError, "3 lesions in 9 breasts"),
         ({"auc": Estimate(0.5, -0.1, 0.6)}, ImpossibleFiguresError, "impossible AUC"),
         ({"sensitivity": Estimate(float("nan"))}, ImpossibleFiguresError, "impossible sensitivity"),
         ({"loss": float("inf")}, ImpossibleFiguresError, "impossible loss"),
@@ -149,6 +162,6 @@ EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 
     ],
 )
 def test_an_evaluation_that_cannot_be_true_is_refused(change, error, says):
-    assert evaluated(encode(EvaluationReport(**EVALUATION)), 7).auc.value == 0.75
+    assert evaluated(encode(EvaluationReport(**EVALUATION, froc=froc())), 7).auc.value == 0.75
     with pytest.raises(error, match=says):
         evaluated(encode(EvaluationReport(**EVALUATION | change)), 7)

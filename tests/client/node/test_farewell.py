@@ -5,7 +5,7 @@ import json
 import logging
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from client.node import supernode
@@ -71,6 +71,18 @@ def test_a_goodbye_that_nobody_hears_does_no_harm(tmp_path):
     key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     authority, _ = make_authority("test", datetime.datetime.now(datetime.UTC))
     (tmp_path / "ca.pem").write_bytes(authority)
+    remember(note, 5)
+    say_goodbye(f"127.0.0.1:{free_port()}", tmp_path / "ca.pem", key, note)
+    assert not note.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", None])
+def test_a_key_that_is_none_is_left_to_the_supernode_to_name(tmp_path, content):
+    note, key = tmp_path / "number", tmp_path / "node.key"
+    other = ed25519.Ed25519PrivateKey.generate()
+    key.write_bytes(
+        other.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()) if content is None else content
+    )
     remember(note, 5)
     say_goodbye(f"127.0.0.1:{free_port()}", tmp_path / "ca.pem", key, note)
     assert not note.exists()

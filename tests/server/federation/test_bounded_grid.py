@@ -169,3 +169,20 @@ def test_the_round_loop_reads_the_reason_by_name(code, kind):
     question(TUH)
     ((site, error),) = exchange(Grid(), {"TUH": TUH}, lambda _: RecordDict(), "train", "1", 5.0)
     assert (site, type(error), error.what) == ("TUH", kind, "so large")
+
+
+def test_all_at_once_gives_what_came_in_time_and_refuses_what_is_too_large():
+    link = Link()
+    asked = {node: question(node) for node in (MCS, TUH, 13)}
+
+    def push(messages):
+        link.announce(reply(MCS, asked=asked[MCS]))
+        link.announce(reply(TUH, 3 * MIB, asked=asked[TUH]))
+        return [message.metadata.message_id for message in messages]
+
+    link.push_messages = push
+    found = BoundedGrid(link, MIB).send_and_receive(asked.values(), timeout=0.3)
+    codes = {message.metadata.src_node_id: message.error.code if message.has_error() else 0 for message in found}
+    assert codes == {MCS: 0, TUH: TOO_LARGE}
+    del asked[13]
+    assert len(BoundedGrid(link, MIB).send_and_receive(asked.values())) == 2

@@ -6,6 +6,13 @@ import ssl
 import threading
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from common.errors import CertificateError
 from server.federation.certificates import check_certificate, make_authority, make_server_certificate
@@ -85,3 +92,23 @@ def test_the_check_at_the_start_names_what_is_wrong(tmp_path, authority):
     file.write_text("rubbish")
     with pytest.raises(CertificateError, match="cannot be read"):
         check_certificate(file, "fl.example.org", NOW)
+
+
+def pem(key, lock=None):
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock or NoEncryption())
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        (b"", "cannot be read"),
+        (b"-----BEGIN PRIVATE KEY-----\nrubbish\n-----END PRIVATE KEY-----\n", "cannot be read"),
+        (pem(ec.generate_private_key(ec.SECP384R1()), BestAvailableEncryption(b"secret")), "cannot be read"),
+        (pem(ed25519.Ed25519PrivateKey.generate()), "do not belong together"),
+        (pem(ec.generate_private_key(ec.SECP384R1())), "do not belong together"),
+    ],
+    ids=["empty", "damaged", "locked", "another kind", "another authority's"],
+)
+def test_a_key_that_is_not_the_authoritys_is_named_and_signs_nothing(authority, key, says):
+    with pytest.raises(CertificateError, match=says):
+        make_server_certificate(authority[0], key, "127.0.0.1", NOW)
