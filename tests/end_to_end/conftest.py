@@ -8,9 +8,14 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from common.configuration import load_run
+from server.app import initial_model
+from server.publish import write_model
 from simulations.cli import app
 
 SMALL = ["training.threads=1", "phantom.exams=20", "phantom.unseen_exams=10"]
+PLAIN = ["evaluation.explained=0", "evaluation.gallery=0"]
+"""Without explanations and pictures, which take half the time of so small a run."""
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +35,10 @@ def own_phantom(phantom: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def run() -> Callable[..., Result]:
-    """Call ``xai-sim run tiny`` with a data folder, an output folder and settings."""
+    """Call ``xai-sim run tiny`` with a data folder, an output folder and settings; explanations only when asked for."""
 
     def call(data: Path, out: Path, *overrides: str) -> Result:
-        arguments = ["run", "tiny", *SMALL, *overrides, "--data", str(data), "--out", str(out)]
+        arguments = ["run", "tiny", *SMALL, *PLAIN, *overrides, "--data", str(data), "--out", str(out)]
         return CliRunner().invoke(app, arguments)
 
     return call
@@ -46,3 +51,12 @@ def finished(phantom: Path, run: Callable[..., Result], tmp_path_factory: pytest
     result = run(phantom, out, "baselines=[local,pooled]")
     assert result.exit_code == 0, result.output
     return out
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published classifier that has not learnt anything: what it says does not matter."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    config = load_run("tiny")
+    write_model(path, initial_model(config).state_dict(), config, 3, -0.5)
+    return path

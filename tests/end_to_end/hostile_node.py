@@ -17,6 +17,8 @@ from common.processes import Child
 from common.protocol import TrainReport, TrainTask, decode, encode, kind_of, packed_array
 from common.stopping import stop_on_signals
 
+ON_THE_WIRE = ("2 GiB in 5 MiB", "150 MB")
+"""Of round 1 and 2. The other kinds look the same without a wire: ``test_hostile_site.py``."""
 CHUNK = 5 * 2**20
 honest = executor.app
 
@@ -29,21 +31,22 @@ def two_gibibytes(content):
     return content
 
 
-def spoilt(content, number):
+def spoilt(content, how):
     """The honest answer of a round, made into something else."""
     report = decode(content, TrainReport)
     update = unpack(packed_array(content, 2**30))
     name = min(update)
-    if number == 1:
+    if how == "a million times too large":
         return encode(report, pack({key: value * 1e6 for key, value in update.items()}))
-    if number == 2:
+    if how == "not a number":
         return encode(report, pack(update | {name: torch.full_like(update[name], float("nan"))}))
-    if number == 3:
+    if how == "another shape":
         return encode(report, pack(update | {name: torch.zeros(3, 3, dtype=update[name].dtype)}))
-    if number == 4:
+    if how == "2 GiB in 5 MiB":
         return two_gibibytes(content)
-    if number == 5:  # announced as what it is, and more than the run allows
+    if how == "150 MB":  # announced as what it is, and more than the run allows
         return encode(report, np.random.default_rng(0).integers(0, 255, 150_000_000, dtype=np.uint8))
+    assert how == "an old round"
     return encode(TrainReport(**vars(report) | {"round": 1}), pack(update))
 
 
@@ -52,7 +55,8 @@ def answers(message, context):
     reply = honest(message, context)
     if kind_of(message.content) != "TrainTask":
         return reply
-    return Message(spoilt(reply.content, decode(message.content, TrainTask).round), reply_to=message)
+    how = ON_THE_WIRE[decode(message.content, TrainTask).round - 1]
+    return Message(spoilt(reply.content, how), reply_to=message)
 
 
 class OwnExecutor(Child):

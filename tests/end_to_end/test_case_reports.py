@@ -47,17 +47,8 @@ def call(site, *arguments):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A published model that has not learnt anything: what it says does not matter here."""
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    config = load_run("tiny")
-    write_model(path, initial_model(config).state_dict(), config, 3, -0.5)
-    return path
-
-
-@pytest.fixture(scope="module")
-def reports(site, model):
-    result = call(site, "--model", model, "--worst", 2)
+def reports(site, untrained):
+    result = call(site, "--model", untrained, "--worst", 2)
     assert result.exit_code == 0, result.output
     return sorted((site.state / "reports" / "cases").glob("*/*/report.html"))
 
@@ -84,17 +75,17 @@ def test_the_page_asks_nothing_of_the_outside(reports):
     assert "default-src 'none'" in text
 
 
-def test_a_second_call_leaves_finished_reports_and_replace_makes_them_anew(site, reports, model):
+def test_a_second_call_leaves_finished_reports_and_replace_makes_them_anew(site, reports, untrained):
     before = reports[0].stat().st_mtime_ns
-    assert call(site, "--model", model, "--worst", 2).exit_code == 0
+    assert call(site, "--model", untrained, "--worst", 2).exit_code == 0
     assert reports[0].stat().st_mtime_ns == before
-    assert call(site, "--model", model, "--worst", 2, "--replace").exit_code == 0
+    assert call(site, "--model", untrained, "--worst", 2, "--replace").exit_code == 0
     assert reports[0].stat().st_mtime_ns > before
 
 
-def test_a_map_comes_back_onto_the_original_where_the_doctors_box_is(site, model):
+def test_a_map_comes_back_onto_the_original_where_the_doctors_box_is(site, untrained):
     """An explainer that marks the boxes in the network's input must mark them in the original picture too."""
-    published = read_published(model)
+    published = read_published(untrained)
     data = load_site(site, published.task)
     marked = [exam for exam in exams(data) if any(view.boxes for view in data.breasts[exam.breasts[0]].views)]
     assert {data.breasts[exam.breasts[0]].laterality for exam in marked} == {"L", "R"}
@@ -141,8 +132,8 @@ def test_slider_switch_and_boxes_work_in_a_browser(reports, tmp_path):
         (("NOBODY",), "has no usable exam, patient or image 'NOBODY'", 46),
     ],
 )
-def test_bad_requests_are_named(site, model, arguments, words, code):
-    result = call(site, *arguments, "--model", model)
+def test_bad_requests_are_named(site, untrained, arguments, words, code):
+    result = call(site, *arguments, "--model", untrained)
     assert result.exit_code == code
     assert words in result.output
 
@@ -155,11 +146,11 @@ def test_a_detector_is_refused_by_name(site, tmp_path):
     assert "its task is detector" in result.output
 
 
-def test_a_file_that_is_no_published_model_is_named(site, tmp_path, model):
+def test_a_file_that_is_no_published_model_is_named(site, tmp_path, untrained):
     for name, content in (
         ("absent", None),
         ("text", b"hello"),
-        ("cut", (model).read_bytes()[:-9]),
+        ("cut", untrained.read_bytes()[:-9]),
     ):
         path = tmp_path / name
         if content is not None:

@@ -25,12 +25,14 @@ from flwr.supercore.fab import Fab
 from client.node.home import SiteHome
 from common import audit
 from common.processes import free_port
+from tests.end_to_end.conftest import PLAIN
 from tests.end_to_end.deployed import Deployed, children, examined, named, peak_memory
 
 pytestmark = pytest.mark.slow
 
 HOSTILE_NODE = Path(__file__).with_name("hostile_node.py")
-SETTINGS = ["task=classifier", "method=fedavg", "rounds=3", "sites=MCS,TUH", "quorum=2", "training.threads=1"]
+SETTINGS = ["task=classifier", "method=fedavg", "rounds=3", "sites=MCS,TUH", "quorum=2", "training.threads=1", *PLAIN]
+EXPLAINED = "evaluation.explained=6"
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def deployed(tmp_path_factory, phantom):
 
 
 def test_three_rounds_over_tls_give_the_bits_of_the_simulation(deployed, run, tmp_path):
-    shown = deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "first", *SETTINGS)
+    shown = deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "first", *SETTINGS, EXPLAINED)
     assert "run first is finished" in shown
     folder = deployed.home.runs / "first"
     summary = json.loads((folder / "summary.json").read_text())
@@ -66,7 +68,7 @@ def test_three_rounds_over_tls_give_the_bits_of_the_simulation(deployed, run, tm
     assert list(summary["sites"]) == ["MCS", "TUH"]
     assert (folder / "report.html").exists()
     alone = run(deployed.phantom, tmp_path / "alone", "sites=[MCS,TUH]", "unseen=[]", "phantom.unseen=[]",
-                "federation.quorum=1.0")  # fmt: skip
+                "federation.quorum=1.0", EXPLAINED)  # fmt: skip
     assert alone.exit_code == 0, alone.output
     assert (folder / "model.safetensors").read_bytes() == (tmp_path / "alone" / "model.safetensors").read_bytes()
 
@@ -205,7 +207,7 @@ def test_after_kills_on_both_sides_the_run_ends_with_the_same_bits(deployed):
     """
     refusals = deployed.folder / "sites" / "MCS" / "log" / "supernode.log"
     before = refusals.read_text().count("Failed to initialize the connection")
-    deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "killed", "--detach", *SETTINGS)
+    deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "killed", "--detach", *SETTINGS, EXPLAINED)
     progress = deployed.home.runs / "killed" / "progress.log"
     deployed.wait(lambda: progress.exists() and "round 1/3" in progress.read_text(), "round 1")
     os.kill(named(deployed.processes["server"].pid, "flwr-serverapp"), signal.SIGKILL)
@@ -235,23 +237,19 @@ def test_without_a_quorum_the_run_pauses_and_says_who_is_missing(deployed):
 
 
 HOSTILE_ROUNDS = [
-    ("UpdateTooLargeError", "is over the limit"),
-    ("UpdateNotFiniteError", "not finite"),
-    ("WireError", "has shape (3, 3)"),
     ("MessageTooLargeError", f"the arrays would take {410 * (5 * 2**20 + 20)} bytes"),  # chunks and their heads
     ("MessageTooLargeError", "objects are announced"),
-    ("StaleReplyError", "is for round 1, round 6 was asked"),
 ]
 
 
 def test_a_hospital_that_answers_with_rubbish_is_quarantined_by_name_and_the_run_goes_on(deployed):
-    """A million times too large, NaN, another shape, 2 GiB in 5 MiB, 150 MB for a small model, an old round."""
+    """2 GiB that travel as 5 MiB; 150 MB for a small model."""
     assert deployed.stop("TUH") == 0
     with (deployed.folder / "TUH.log").open("ab") as log:
         command = [sys.executable, HOSTILE_NODE, "sites/TUH"]
         deployed.processes["TUH"] = subprocess.Popen(command, cwd=deployed.folder, stdout=log, stderr=log)
     deployed.wait(lambda: deployed.online() == {"MCS", "TUH"}, "the hostile TUH online")
-    settings = [*SETTINGS[:2], "rounds=6", "sites=MCS,TUH", "quorum=1", "training.threads=1"]
+    settings = [*SETTINGS[:2], "rounds=2", "sites=MCS,TUH", "quorum=1", "training.threads=1"]
     deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "spoilt", "--detach", *settings)
     memory = 0
 

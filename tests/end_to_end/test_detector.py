@@ -24,7 +24,7 @@ DETECTOR = [
 def detected(phantom, run, tmp_path_factory):
     """Folder of a finished run of a detector with both baselines."""
     out = tmp_path_factory.mktemp("detected") / "run"
-    result = run(phantom, out, *DETECTOR, "baselines=[local,pooled]")
+    result = run(phantom, out, *DETECTOR, "baselines=[local,pooled]", "evaluation.gallery=2")
     assert result.exit_code == 0, result.output
     return out
 
@@ -79,13 +79,13 @@ def test_the_published_model_stands_alone_and_repeats(detected, phantom, run, tm
     model = build_network(task_from_yaml(metadata["task"]), seed=9)
     assert isinstance(model, MassDetector) and float(metadata["prior_log_odds"]) == 0.0
     model.load_state_dict(tensors)
-    result = run(phantom, tmp_path / "again", *DETECTOR)
+    result = run(phantom, tmp_path / "again", *DETECTOR, "evaluation.gallery=2")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (detected / "model.safetensors").read_bytes()
 
 
-def test_a_classifiers_backbone_is_its_start(phantom, run, finished, tmp_path):
-    weights = f"model.initial_weights={finished / 'model.safetensors'}"
+def test_a_classifiers_backbone_is_its_start(phantom, run, untrained, tmp_path):
+    weights = f"model.initial_weights={untrained}"
     out = tmp_path / "out"
     result = run(phantom, out, *DETECTOR, "model.backbone=resnet10", "federation.rounds=1", weights)
     assert result.exit_code == 0, result.output

@@ -1,5 +1,6 @@
 """The main job: data in, federation, report out; repeatable, killable, resumable."""
 
+import errno
 import json
 import os
 import signal
@@ -15,7 +16,8 @@ from common.configuration import load_run, task_from_yaml
 from common.models.classifier import build_classifier
 from common.packing import from_bytes
 from simulations.cli import app
-from tests.end_to_end.conftest import SMALL
+from tests.end_to_end.conftest import PLAIN, SMALL
+from tests.end_to_end.test_bad_input import refused
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +25,15 @@ ROOT = Path(__file__).parents[2]
 def lines_of(folder):
     file = folder / "rounds.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+@pytest.fixture(scope="module")
+def explained(phantom, run, tmp_path_factory):
+    """Folder of a finished run with explanations and pictures. Not to be written to."""
+    out = tmp_path_factory.mktemp("explained") / "run"
+    result = run(phantom, out, "evaluation.explained=6", "evaluation.gallery=2")
+    assert result.exit_code == 0, result.output
+    return out
 
 
 def test_a_run_leaves_everything_that_is_promised(finished):
@@ -40,25 +51,29 @@ def test_a_run_leaves_everything_that_is_promised(finished):
     aucs = [site["auc"] for site in summary["sites"].values()]
     assert summary["mean_auc"] == pytest.approx(sum(aucs) / 2)
     assert summary["worst_site_auc"] == min(aucs)
-    assert set(summary["explanations"]["UNSEEN"]) == {"hirescam", "gradcam", "shap", "intensity", "random"}
-    assert summary["explanations"]["MCS"] == {}, "too few views to be told"
     assert set(summary["baselines"]["local"]) == {"MCS", "TUH"}
     assert set(summary["baselines"]["pooled"]) == {"MCS", "TUH", "UNSEEN"}
     assert [line["round"] for line in lines_of(finished)] == [1, 2, 3]
     assert summary["bytes_sent"] > 3 * 2 * 1e6
 
 
-def test_the_report_needs_nothing_from_outside(finished):
-    page = (finished / "report.html").read_text()
+def test_explanations_are_told_where_there_are_enough(explained):
+    told = json.loads((explained / "summary.json").read_text())["explanations"]
+    assert set(told["UNSEEN"]) == {"hirescam", "gradcam", "shap", "intensity", "random"}
+    assert told["MCS"] == {}, "too few views to be told"
+
+
+def test_the_report_needs_nothing_from_outside(explained):
+    page = (explained / "report.html").read_text()
     assert "<script" not in page
     assert "http://" not in page
     assert "https://" not in page
     assert "data:image/" in page, "the gallery is inside"
 
 
-def test_the_gallery_lies_at_each_site(finished):
+def test_the_gallery_lies_at_each_site(explained):
     for site in ("MCS", "TUH", "UNSEEN"):
-        folder = finished / "sites" / site / "reports" / "gallery"
+        folder = explained / "sites" / site / "reports" / "gallery"
         entries = json.loads((folder / "gallery.json").read_text())
         assert entries
         assert all((folder / entry["file"]).read_bytes().startswith(b"\x89PNG") for entry in entries)
@@ -87,7 +102,7 @@ def test_the_same_seed_gives_the_same_model_and_another_does_not(phantom, run, f
 
 def test_killed_in_round_three_and_resumed_gives_the_uninterrupted_model(phantom, finished, tmp_path):
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "simulations.cli", "run", "tiny", *SMALL]
+    command = [sys.executable, "-m", "simulations.cli", "run", "tiny", *SMALL, *PLAIN]
     command += ["baselines=[local,pooled]", "--data", str(phantom), "--out", str(out)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         end = time.monotonic() + 120
@@ -114,6 +129,22 @@ def test_killed_between_checkpoint_and_validation(phantom, run, finished, tmp_pa
     assert CliRunner().invoke(app, ["resume", str(out)]).exit_code == 0
     assert (out / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
     assert lines_of(out)[2]["validation"] == json.loads(lines[2])["validation"]
+
+
+def test_disk_full_while_a_checkpoint_is_written_then_space_and_resume(phantom, run, finished, tmp_path, monkeypatch):
+    out, real = tmp_path / "out", os.fsync
+
+    def full(handle):
+        if (out / "rounds.jsonl").exists() and len((out / "rounds.jsonl").read_text().splitlines()) == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        refused(run(phantom, out), "StorageError", 21, "No space left on device", "free some space")
+    assert (out / "checkpoints" / "round-0001.safetensors").exists()
+    assert CliRunner().invoke(app, ["resume", str(out)]).exit_code == 0
+    assert (out / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
 
 
 def test_a_finished_run_is_not_overwritten(phantom, run, finished):
