@@ -127,6 +127,10 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
         report = work_of(task).examine(model, data, task, inquiry, site, everything.of_split("train"))
     else:
         report = work_of(task).validate(model, data, task, name)
+        if order.explain:
+            training = everything.of_split("train")
+            scores = work_of(task).explained(model, data, task, Inquiry(name, order.seed), training)
+            report = replace(report, explanations=scores)
     return encode(replace(report, seconds=time.monotonic() - begun, round=order.round))
 
 

@@ -98,7 +98,7 @@ def require_version(task: TaskConfig) -> None:
 
 def _prepare(site: Site, task: TaskConfig) -> SiteData:
     manifest = read_manifest(site.data, site.name)
-    manifest = assign_splits(manifest, task.data.validation_fraction, task.data.test_fraction)
+    manifest = assign_splits(manifest, task.data.validation_fraction, task.data.test_fraction, task.data.fold)
     done = 0
     with progress.track(
         f"{site.name}: reading images", sum(len(breast.views) for breast in manifest.breasts)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from common.errors import MessageTooLargeError, WireError
-from common.packing import Bytes
+
+if TYPE_CHECKING:  # processes that only carry messages need no torch
+    from common.packing import Bytes
 
 _STRICT = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
@@ -66,6 +68,8 @@ class EvaluateTask:
     """Added to every logit: undoes class balancing in training (Saerens et al. 2002, Neural Comput. 14:21)."""
     final: bool = False
     """Also intervals, curves, explanations and the site's own gallery."""
+    explain: bool = False
+    """Also explanations; with ``final`` they come anyhow."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,10 @@ class CalibrationBin:
     count: int
 
 
+CONTROLS = ("intensity", "random")
+"""Maps that know nothing of the model, scored beside every explainer."""
+
+
 @dataclass(frozen=True)
 class ExplanationScore:
     """How one explainer agrees with the doctors' boxes, over malignant views with known boxes."""
@@ -98,6 +106,8 @@ class ExplanationScore:
     views: int
     gap: float | None = None
     """Of attributions (SHAP, expected gradients): by what share their sums miss the logits, on average."""
+    randomised: Estimate = Estimate(None)
+    """Rank correlation with the maps of a network that has forgotten everything; 1: the map never asked the network."""
 
 
 @dataclass(frozen=True)

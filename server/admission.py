@@ -9,13 +9,16 @@ from dataclasses import dataclass
 import torch
 from flwr.app import RecordDict
 
+from common.configuration.limits import CHOICES
 from common.errors import WireError
 from common.metrics.froc import GRID
 from common.packing import Tensors, packed_size, unpack
 from common.parameters import shared, squared_norm
 from common.protocol import (
+    CONTROLS,
     Estimate,
     EvaluationReport,
+    ExplanationScore,
     FrocReport,
     M,
     Refusal,
@@ -149,6 +152,7 @@ def evaluated(reply: RecordDict | WireError, number: int) -> EvaluationReport:
     shares = [("AUC", report.auc), ("sensitivity", report.sensitivity), ("Brier score", report.brier)]
     if report.froc is not None:
         shares += _froc_shares(report.froc)
+    shares += _explanation_shares(report.explanations)
     for name, item in shares:
         if any(value is not None and not 0 <= value <= 1 for value in (item.value, item.low, item.high)):
             raise ImpossibleFiguresError(f"impossible {name}: {item.value}")
@@ -163,6 +167,23 @@ def _froc_shares(froc: FrocReport) -> list[tuple[str, Estimate]]:
     if not (0 <= froc.breasts <= froc.lesions and froc.images >= 0):
         raise ImpossibleFiguresError(f"impossible counts: {froc.lesions} lesions in {froc.breasts} breasts")
     return [("FROC", item) for item in (*froc.per_lesion, *froc.per_breast, froc.mean_per_lesion, froc.mean_per_breast)]
+
+
+def _explanation_shares(scores: dict[str, ExplanationScore]) -> list[tuple[str, Estimate]]:
+    """Every share among the scores of explanations, which must be of methods that there are."""
+    for method, score in scores.items():
+        if method not in (*CHOICES["evaluation.explainers"], *CONTROLS):
+            raise ImpossibleFiguresError("a score of an explainer that there is not")
+        if score.views < 0 or not (score.gap is None or 0 <= score.gap < math.inf):
+            raise ImpossibleFiguresError(f"impossible score of {method}: {score.views} views, gap {score.gap}")
+        same = (score.randomised.value, score.randomised.low, score.randomised.high)
+        if any(value is not None and not -1 <= value <= 1 for value in same):
+            raise ImpossibleFiguresError(f"impossible rank correlation of {method}: {score.randomised.value}")
+    return [
+        (f"score of {method}", item)
+        for method, score in scores.items()
+        for item in (score.pointing_game, score.energy_in_box)
+    ]
 
 
 def _require_round(said: int, number: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from common.code import code_digest, software_version
 from common.errors import DisagreementError, PolicyRefusalError, PreprocessingVersionError, WireError
@@ -10,16 +10,24 @@ from common.protocol import SiteDescription
 from server.admission import SiteRefusedError
 
 
-def require_agreement(answers: Mapping[str, SiteDescription | WireError]) -> None:
+def require_agreement(
+    answers: Mapping[str, SiteDescription | WireError], taught_by_boxes: Collection[str] = ()
+) -> None:
     """Refuse to train where sites would not do the same work.
 
     Sites that did not answer, or whose data are no good, are not judged here: the round loop leaves
     them out and names them.
 
+    Args:
+        answers: of every site, that of a site that did not give one included.
+        taught_by_boxes: sites that a detector is to be trained at.
+
     Raises:
         DisagreementError: naming every site that differs and how.
     """
-    problems = [problem for site, answer in answers.items() if (problem := _problem(answer, site))]
+    problems = [
+        problem for site, answer in answers.items() if (problem := _problem(answer, site, site in taught_by_boxes))
+    ]
     if problems:
         raise DisagreementError(
             "the sites and the coordinator do not agree on this run",
@@ -28,7 +36,7 @@ def require_agreement(answers: Mapping[str, SiteDescription | WireError]) -> Non
         )
 
 
-def _problem(answer: SiteDescription | WireError, site: str) -> str:
+def _problem(answer: SiteDescription | WireError, site: str, needs_boxes: bool) -> str:
     if isinstance(answer, SiteRefusedError):
         if answer.refusal.error == PolicyRefusalError.__name__:
             return f"{site}'s policy: {answer.refusal.meaning}"
@@ -41,4 +49,6 @@ def _problem(answer: SiteDescription | WireError, site: str) -> str:
             f"{site} runs {answer.version} ({answer.code[:12]}), "
             f"the coordinator {software_version()} ({code_digest()[:12]})"
         )
+    if needs_boxes and answer.boxes == "unknown":
+        return f"{site} has no lesion boxes, a detector cannot learn there: name the sites that have some, sites=[...]"
     return ""

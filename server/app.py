@@ -101,4 +101,4 @@ def _describe_sites(federation: Federation) -> None:
             answers[site] = error
             progress.say(f"{site} does not describe itself: {error.what}")
     write_text(federation.folder / "sites.json", json.dumps(described, indent=1))
-    require_agreement(answers)
+    require_agreement(answers, config.sites if config.task == "detector" else ())

@@ -28,6 +28,17 @@ class SiteTraining:
 
 
 @dataclass
+class ExplanationFigures:
+    """One explainer, or a control, on one site's validation patients: means over the views."""
+
+    pointing_game: float | None
+    energy_in_box: float | None
+    randomised: float | None
+    """Likeness to the maps of a network that has forgotten everything."""
+    views: int
+
+
+@dataclass
 class SiteValidation:
     """The new global model on one site's validation patients."""
 
@@ -37,6 +48,8 @@ class SiteValidation:
     malignant: int
     froc: float | None = None
     """Mean sensitivity of a detector per lesion, over the stated rates of false positives."""
+    explanations: dict[str, ExplanationFigures] = field(default_factory=dict)
+    """By explainer or control; in rounds that were to be explained."""
 
 
 @dataclass

@@ -24,6 +24,7 @@ from server.aggregation.weights import site_weight
 from server.checkpoint import Checkpoint
 from server.exchange import exchange, required, wait_for_quorum
 from server.history import (
+    ExplanationFigures,
     Quarantined,
     RoundRecord,
     SiteTraining,
@@ -203,7 +204,9 @@ def evaluate(
 def _validate(federation: Federation, model: Tensors, records: list[RoundRecord]) -> None:
     config, record = federation.config, records[-1]
     begun = time.monotonic()
-    task = EvaluateTask(to_yaml(task_of(config)), record.round, config.seed, "validation")
+    every = config.evaluation.explain_every
+    explain = bool(every) and record.round % every == 0
+    task = EvaluateTask(to_yaml(task_of(config)), record.round, config.seed, "validation", explain=explain)
     reports, bad = evaluate(federation, model, config.sites, task)
     record.validation = {
         site: SiteValidation(
@@ -212,6 +215,12 @@ def _validate(federation: Federation, model: Tensors, records: list[RoundRecord]
             report.breasts,
             report.malignant,
             report.froc.mean_per_lesion.value if report.froc else None,
+            {
+                method: ExplanationFigures(
+                    score.pointing_game.value, score.energy_in_box.value, score.randomised.value, score.views
+                )
+                for method, score in report.explanations.items()
+            },
         )
         for site, report in reports.items()
     }

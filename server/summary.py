@@ -51,6 +51,7 @@ def summarise(
                     "energy_in_box": score["energy_in_box"]["value"],
                     "views": score["views"],
                     "gap": score.get("gap"),
+                    "randomised": score["randomised"]["value"],
                 }
                 for method, score in report["explanations"].items()
             }

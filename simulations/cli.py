@@ -24,6 +24,15 @@ app = typer.Typer(
 
 Scenario = Annotated[str, typer.Argument(help="A shipped scenario (`xai-sim scenarios` lists them) or a YAML file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings, `key=value`.", metavar="[KEY=VALUE]...")]
+Out = Annotated[Path | None, typer.Option(help="Run folder. Default: runs/SCENARIO.")]
+Data = Annotated[Path | None, typer.Option(help="Folder with one sub-folder (manifest.csv) a site.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="`in-process`; `flower`: SuperLink, SuperNodes, keys and TLS on loopback; `ray`: Flower's simulation "
+        "runtime (package `xai-federation[simulation]`)."
+    ),
+]
 
 
 def _guarded(work: Callable[[], str]) -> None:
@@ -34,15 +43,9 @@ def _guarded(work: Callable[[], str]) -> None:
 def run(
     scenario: Scenario,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/SCENARIO.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with one sub-folder (manifest.csv) a site.")] = None,
-    engine: Annotated[
-        str,
-        typer.Option(
-            help="`in-process`; `flower`: SuperLink, SuperNodes, keys and TLS on loopback; `ray`: Flower's simulation "
-            "runtime (package `xai-federation[simulation]`)."
-        ),
-    ] = "in-process",
+    out: Out = None,
+    data: Data = None,
+    engine: Engine = "in-process",
 ) -> None:
     """Run a federation from data to report.
 
@@ -83,6 +86,35 @@ def resume(folder: Annotated[Path, typer.Argument(help="Folder of a run that was
         from simulations.run import resume as go_on
 
         return f"report: {go_on(folder)}"
+
+    _guarded(work)
+
+
+@app.command()
+def cross_validate(
+    scenario: Scenario,
+    overrides: Overrides = None,
+    folds: Annotated[int, typer.Option(min=2, max=100, help="Parts of each site's patients, each tested on once.")] = 5,
+    out: Out = None,
+    data: Data = None,
+    engine: Engine = "in-process",
+) -> None:
+    """Run a scenario once a fold, so that every patient is tested on, and put the figures together.
+
+    Each fold is a run of its own under the folder, with its report. Calling it again goes on where it was stopped.
+
+    Examples:
+
+        xai-sim cross-validate detector-real --data ../shared/data/sites sites=[MIAS] baselines=[]
+
+        xai-sim cross-validate real --data hospitals --folds 10
+    """
+    folder = out or Path("runs") / f"{Path(scenario).stem}-folds"
+
+    def work() -> str:
+        from simulations.cross_validation import cross_validate as go_through
+
+        return f"figures: {go_through(load_run(scenario, overrides), folds, folder, data, engine)}"
 
     _guarded(work)
 

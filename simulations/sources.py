@@ -34,8 +34,15 @@ def write_phantom(config: PhantomConfig, folder: Path) -> list[Path]:
     """Write every phantom site of ``config`` under ``folder``; finished sites are kept.
 
     Raises:
-        ConfigurationError: a site that the phantom does not know.
+        ConfigurationError: a site that the phantom does not know, or skin markers at a site that is not made.
     """
+    for name in config.skin_markers:
+        if name not in (*config.sites, *config.unseen):
+            raise ConfigurationError(
+                f"{name} is to have skin markers and is none of the sites",
+                where="phantom.skin_markers",
+                do=f"choose among: {', '.join([*config.sites, *config.unseen])}",
+            )
     paths = []
     for names, exams in ((config.sites, config.exams), (config.unseen, config.unseen_exams)):
         for name in names:
@@ -61,6 +68,7 @@ def write_phantom(config: PhantomConfig, folder: Path) -> list[Path]:
                     dataset_seed=config.dataset_seed,
                     severity=config.severity,
                     rows=config.rows,
+                    skin_markers=name in config.skin_markers,
                     progress=report,
                 )
             paths.append(manifest)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import torch
 
-from client.explanation.attribution import deep_shap, expected_gradients
 from client.explanation.cam import CAMS, cam
 from client.explanation.maps import Explanation
 from common.models.classifier import BreastClassifier
@@ -25,9 +24,19 @@ def _cam(name: str) -> Explainer:
     return explainer
 
 
+def _attribution(name: str) -> Explainer:
+    def explainer(model: BreastClassifier, images: torch.Tensor, background: torch.Tensor) -> Explanation:
+        from client.explanation import attribution  # shap and what it brings take a second to import
+
+        explain: Explainer = getattr(attribution, name)
+        return explain(model, images, background)
+
+    return explainer
+
+
 EXPLAINERS: dict[str, Explainer] = {
     **{name: _cam(name) for name in CAMS},
-    "shap": deep_shap,
-    "expected_gradients": expected_gradients,
+    "shap": _attribution("deep_shap"),
+    "expected_gradients": _attribution("expected_gradients"),
 }
 """The names of ``evaluation.explainers``."""

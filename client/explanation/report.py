@@ -15,7 +15,8 @@ from client.evaluation import MINIMUM_CELL, estimate, probabilities
 from client.explanation.controls import control_maps
 from client.explanation.explainers import EXPLAINERS
 from client.explanation.gallery import draw_gallery_picture
-from client.explanation.maps import Explanation, Maps
+from client.explanation.maps import Explanation, Maps, explained_copy
+from client.explanation.sanity import likeness, untaught
 from client.inference import Logits
 from client.site import Site
 from common import progress
@@ -30,6 +31,8 @@ from common.models.classifier import BreastClassifier
 from common.protocol import Estimate, ExplanationScore
 
 VIEWS_AT_ONCE = 16
+SANITY_VIEWS = 12
+"""At most so many views are explained a second time, for a network that has forgotten everything."""
 
 logger = logging.getLogger("xai_federation.client")
 
@@ -62,28 +65,20 @@ def explain(
     model: BreastClassifier,
     data: SiteData,
     background: torch.Tensor,
-    logits: Logits,
     config: EvaluationConfig,
-    site: Site,
+    name: str,
     seed: int,
 ) -> dict[str, ExplanationScore]:
-    """Score explanations against the doctors' boxes and draw the site's gallery.
+    """Score explanations against the doctors' boxes, and against a network that has forgotten everything.
 
     Scored are up to ``config.explained`` malignant breasts, every view with a known box, by each of
     ``config.explainers`` and next to two controls (the image's own intensity, and noise): an explainer
-    that does not beat both explains nothing. The first explainer draws the gallery, which goes to
-    ``reports/gallery`` of the site and nowhere else.
-
-    An explainer that is refused (``ExplainerError``) is left out; the site's log says why, and the report
-    shows it as not scored.
+    that does not beat both explains nothing. An explainer that is refused (``ExplainerError``) is left out;
+    the site's log says why, and the report shows it as not scored.
 
     Returns:
         Method to score; empty where fewer malignant views than ``MINIMUM_CELL`` have a known box.
     """
-    try:
-        _draw_gallery(model, data, background, logits, config, site)
-    except ExplainerError as error:
-        logger.error("the gallery is not drawn: %s", error)
     malignant = [
         index for index, breast in enumerate(data.breasts) if breast.target and any(view.boxes for view in breast.views)
     ]
@@ -91,18 +86,20 @@ def explain(
     if len(views) < MINIMUM_CELL:
         return {}
     patients = [data.breasts[view.breast].patient_id for view in views]
-
-    def score(explanation: Explanation) -> ExplanationScore:
-        return _score(explanation, views, patients, config, seed)
-
+    some = views[:SANITY_VIEWS]
+    forgetful = untaught(explained_copy(model), seed)
     scores: dict[str, ExplanationScore] = {}
     for method in config.explainers:
         try:
-            scores[method] = score(_explained(method, model, views, background, f"{site.name}: {method}"))
+            found = _explained(method, model, views, background, f"{name}: {method}")
+            other = _explained(method, forgetful, some, background, f"{name}: {method}, everything forgotten")
         except ExplainerError as error:
             logger.error("%s is not scored: %s", method, error)
-    controls = control_maps(_stack(views), seed)
-    return scores | {name: score(Explanation(maps)) for name, maps in controls.items()}
+        else:
+            scores[method] = _score(found, other.maps, views, patients, config, seed)
+    for control, maps in control_maps(_stack(views), seed).items():  # they never ask the model
+        scores[control] = _score(Explanation(maps), maps[:SANITY_VIEWS], views, patients, config, seed)
+    return scores
 
 
 def _stack(views: Sequence[ShownView]) -> torch.Tensor:
@@ -123,18 +120,26 @@ def _explained(
 
 
 def _score(
-    explanation: Explanation, views: Sequence[ShownView], patients: Sequence[str], config: EvaluationConfig, seed: int
+    explanation: Explanation,
+    forgotten: Maps,
+    views: Sequence[ShownView],
+    patients: Sequence[str],
+    config: EvaluationConfig,
+    seed: int,
 ) -> ExplanationScore:
     pairs = list(zip(explanation.maps, views, strict=True))
     hits = [float(pointing_game(found, view.boxes or ())) for found, view in pairs]
     energies = [energy_in_boxes(found, view.boxes or ()) for found, view in pairs]
+    same = likeness(explanation.maps[: len(forgotten)], forgotten, _stack(views[: len(forgotten)]))
 
-    def interval(values: list[float]) -> Estimate:
-        return estimate(bootstrap_mean(np.asarray(values), patients, config.bootstrap_samples, config.confidence, seed))
+    def interval(values: npt.NDArray[np.float64]) -> Estimate:
+        known = np.isfinite(values)
+        owners = [patient for patient, good in zip(patients, known, strict=False) if good]
+        return estimate(bootstrap_mean(values[known], owners, config.bootstrap_samples, config.confidence, seed))
 
     # The mean: the largest gap would be one patient's.
     gap = None if explanation.gap is None else float(explanation.gap.mean())
-    return ExplanationScore(interval(hits), interval(energies), len(views), gap)
+    return ExplanationScore(interval(np.array(hits)), interval(np.array(energies)), len(views), gap, interval(same))
 
 
 def _chosen(data: SiteData, logits: Logits, number: int) -> list[int]:
@@ -145,6 +150,24 @@ def _chosen(data: SiteData, logits: Logits, number: int) -> list[int]:
     best, rest = cancers[: max(1, number // 2)], cancers[max(1, number // 2) :]
     missed = rest[::-1][: number // 4]
     return (best + missed + others)[:number]
+
+
+def draw_gallery(
+    model: BreastClassifier,
+    data: SiteData,
+    background: torch.Tensor,
+    logits: Logits,
+    config: EvaluationConfig,
+    site: Site,
+) -> None:
+    """Draw the first explainer's maps of some breasts into ``reports/gallery`` of the site, and nowhere else.
+
+    If it is refused there is no gallery; the site's log says why.
+    """
+    try:
+        _draw_gallery(model, data, background, logits, config, site)
+    except ExplainerError as error:
+        logger.error("the gallery is not drawn: %s", error)
 
 
 def _draw_gallery(

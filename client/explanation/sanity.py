@@ -46,7 +46,25 @@ def cascading_randomisation(
     Source: Adebayo et al. 2018, "Sanity checks for saliency maps", section 4.1.
     """
     trained = explain(model, images)
+    for name, copied in forgetting(model, seed):
+        yield Forgotten(name, likeness(trained, explain(copied, images), images))
+
+
+def untaught(model: BreastClassifier, seed: int) -> BreastClassifier:
+    """A copy of the model that has forgotten everything: the end of the cascade."""
+    *_, (_, copied) = forgetting(model, seed)
+    return copied
+
+
+def likeness(one: Maps, other: Maps, images: torch.Tensor) -> npt.NDArray[np.float64]:
+    """Spearman's correlation of two maps of each image over the breast, ``(N,)``."""
     tissue = (images[:, 0] > AIR).cpu().numpy()
+    pairs = zip(one, other, tissue, strict=True)
+    return np.array([rank_correlation(first, second, inside) for first, second, inside in pairs])
+
+
+def forgetting(model: BreastClassifier, seed: int) -> Iterator[tuple[str, BreastClassifier]]:
+    """The same copy of the model again and again, of which ever more is initialised anew, from the head to the stem."""
     copied = copy.deepcopy(model)
     parts: list[tuple[str, list[nn.Module]]] = [("head", [copied.head])]
     parts += [
@@ -58,9 +76,7 @@ def cascading_randomisation(
             torch.manual_seed(seed + number)
             for module in modules:
                 _initialise(module)
-        found = explain(copied, images)
-        pairs = zip(trained, found, tissue, strict=True)
-        yield Forgotten(name, np.array([rank_correlation(one, other, inside) for one, other, inside in pairs]))
+        yield name, copied
 
 
 def _initialise(module: nn.Module) -> None:

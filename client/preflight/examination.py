@@ -75,7 +75,7 @@ def examine(site: Site, task: TaskConfig, workers: int | None = None) -> Examina
     """
     require_version(task)
     manifest, problems = examine_manifest(site.data, site.name)
-    manifest = assign_splits(manifest, task.data.validation_fraction, task.data.test_fraction)
+    manifest = assign_splits(manifest, task.data.validation_fraction, task.data.test_fraction, task.data.fold)
     pairs = [(breast, view) for breast in manifest.breasts for view in breast.views]
     jobs = [Job(view, breast.laterality) for breast, view in pairs]
     views = []

@@ -13,7 +13,7 @@ from client.compute import Compute
 from client.evaluation import measure as measured
 from client.evaluation import summarise
 from client.explanation.background import choose_background
-from client.explanation.report import explain
+from client.explanation.report import draw_gallery, explain
 from client.inference import predict
 from client.site import Site
 from client.tasks.inquiry import Inquiry
@@ -23,7 +23,7 @@ from common.data.dataset import SiteData, make_batch
 from common.data.sampling import Indices, balanced_epoch, plain_epoch
 from common.errors import OneClassSiteError
 from common.models.classifier import BreastClassifier, pool_views
-from common.protocol import EvaluationReport
+from common.protocol import EvaluationReport, ExplanationScore
 
 
 def trainable(data: SiteData, task: TaskConfig) -> SiteData:
@@ -93,5 +93,14 @@ def examine(
     logits = predict(model, data, task.training, inquiry.name) + inquiry.prior_log_odds
     report = measured(data, logits, task.evaluation, inquiry.seed)
     background = choose_background(training, task.evaluation.background, inquiry.seed)
-    scores = explain(model, data, background, logits, task.evaluation, site, inquiry.seed)
+    draw_gallery(model, data, background, logits, task.evaluation, site)
+    scores = explain(model, data, background, task.evaluation, site.name, inquiry.seed)
     return replace(report, explanations=scores)
+
+
+def explained(
+    model: BreastClassifier, data: SiteData, task: TaskConfig, inquiry: Inquiry, training: SiteData
+) -> dict[str, ExplanationScore]:
+    """Explanations scored against the doctors' boxes."""
+    background = choose_background(training, task.evaluation.background, inquiry.seed)
+    return explain(model, data, background, task.evaluation, inquiry.name, inquiry.seed)

@@ -20,7 +20,7 @@ from common.data.lesions import batch_boxes, for_detection, patients_with_lesion
 from common.data.sampling import Indices, lesion_epoch
 from common.errors import NoLesionError
 from common.models.detector import MassDetector
-from common.protocol import EvaluationReport
+from common.protocol import EvaluationReport, ExplanationScore
 
 
 def trainable(data: SiteData, task: TaskConfig) -> SiteData:
@@ -88,3 +88,10 @@ def examine(
     reading = read_site(model, data, task, inquiry.name)
     draw_gallery(data, reading, task.evaluation, site)
     return measured(data, reading, task.evaluation, inquiry.seed)
+
+
+def explained(
+    model: MassDetector, data: SiteData, task: TaskConfig, inquiry: Inquiry, training: SiteData
+) -> dict[str, ExplanationScore]:
+    """None: a detector says itself where it sees a lesion."""
+    return {}

@@ -15,7 +15,7 @@ from client.tasks.inquiry import Inquiry
 from common.configuration import TaskConfig
 from common.data.dataset import SiteData
 from common.data.sampling import Indices
-from common.protocol import EvaluationReport
+from common.protocol import EvaluationReport, ExplanationScore
 
 Model = TypeVar("Model", contravariant=True)
 
@@ -70,6 +70,12 @@ class LocalWork(Protocol[Model]):
 
         ``training``: the site's training patients, whom an explainer may compare with.
         """
+        ...
+
+    def explained(
+        self, model: Model, data: SiteData, task: TaskConfig, inquiry: Inquiry, training: SiteData
+    ) -> dict[str, ExplanationScore]:
+        """Scored explanations of a round's model; empty where a task has none, or too few views are known."""
         ...
 
 

@@ -45,6 +45,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "imaging.spacing_mm": (0.02, 5.0),
     "data.validation_fraction": (0.0, 0.9),
     "data.test_fraction": (0.0, 0.9),
+    "data.fold": (1, 100),
     "data.minimum_patients": (1, 1_000_000),
     "model.lse_sharpness": (0.1, 100.0),
     "model.dropout": (0.0, 0.95),
@@ -87,6 +88,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "evaluation.specificity": (0.01, 0.999),
     "evaluation.hit_overlap": (0.01, 1.0),
     "evaluation.gallery": (0, 1000),
+    "evaluation.explain_every": (0, 1_000_000),
     "evaluation.explained": (0, 1_000_000),
     "evaluation.background": (1, 10_000),
     "phantom.exams": (1, 1_000_000),
@@ -129,6 +131,12 @@ def check_values(flat: dict[str, Any]) -> None:
             "validation and test fractions leave nothing to train on",
             where="data.validation_fraction, data.test_fraction",
             do="choose fractions whose sum is below 1",
+        )
+    if flat.get("data.fold", 1) > 1 and flat["data.fold"] * flat["data.test_fraction"] > 1.0 + 1e-9:
+        raise ConfigurationError(
+            f"with a test share of {flat['data.test_fraction']:g} there is no fold {flat['data.fold']}",
+            where="data.fold, data.test_fraction",
+            do="choose a smaller fold, or a smaller share",
         )
     if flat.get("detector.smallest_mm", 0) >= flat.get("detector.largest_mm", 1):
         raise ConfigurationError(

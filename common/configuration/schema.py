@@ -31,6 +31,8 @@ class DataConfig:
 
     validation_fraction: float = 0.15
     test_fraction: float = 0.25
+    fold: int = 1
+    """Which share of the patients is tested on: ``xai-sim cross-validate`` goes through them."""
     unreadable: str = "stop"
     """``stop`` at an unreadable image, or ``skip`` it: skipped images are counted and shown."""
     minimum_patients: int = 8
@@ -175,6 +177,8 @@ class EvaluationConfig:
     hit_overlap: float = 0.2
     gallery: int = 8
     """Breasts shown with their explanation, per site."""
+    explain_every: int = 0
+    """Explain the new model on the validation patients after every so many rounds; 0: at the end alone."""
     explained: int = 60
     """Malignant test breasts with known boxes on which explanations are scored, per site."""
     explainers: list[str] = field(default_factory=lambda: ["hirescam", "gradcam", "shap"])
@@ -195,6 +199,8 @@ class PhantomConfig:
     severity: float = 1.0
     """Acquisition shift: 0 = all sites use the reference machine, 1 = their own, up to 2 = exaggerated."""
     dataset_seed: int = 0
+    skin_markers: list[str] = field(default_factory=list)
+    """Sites at which malignant patients, and no others, wear a ring of wire on the skin: a planted shortcut."""
     rows: int = 512
     """Rows of a rendered image; columns are three quarters of it."""
 

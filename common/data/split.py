@@ -15,7 +15,7 @@ def _position(patient_id: str) -> float:
     return int.from_bytes(hashlib.sha256(patient_id.encode()).digest()[:8], "big") / 2.0**64
 
 
-def assign_splits(manifest: Manifest, validation_fraction: float, test_fraction: float) -> Manifest:
+def assign_splits(manifest: Manifest, validation_fraction: float, test_fraction: float, fold: int = 1) -> Manifest:
     """Fill empty splits; all breasts of a patient stay together and explicit splits are kept.
 
     Patients with and without a malignancy are each put in the order of a hash of their identifier
@@ -23,6 +23,13 @@ def assign_splits(manifest: Manifest, validation_fraction: float, test_fraction:
     both classes also at a small site; the price is that a site that adds patients may see one at a
     cut change sides (a plain threshold on the hash would not, but leaves small sites' splits with
     one class). The result depends on the set of patients only, not on the order of rows.
+
+    Args:
+        manifest: with or without splits.
+        validation_fraction: share of the patients to choose a model by.
+        test_fraction: share of the patients to test on.
+        fold: from 1; the order of patients is turned by so many test shares less one. While ``fold`` times
+            ``test_fraction`` is at most 1 no patient is tested on in two folds, and all folds together hold all.
     """
     malignant = {breast.patient_id for breast in manifest.breasts if breast.target}
     undecided = {breast.patient_id for breast in manifest.breasts if not breast.split}
@@ -33,7 +40,9 @@ def assign_splits(manifest: Manifest, validation_fraction: float, test_fraction:
         validation = _share(len(ordered), validation_fraction)
         while test + validation >= len(ordered) > 0 and test + validation > 0:  # training comes first
             validation, test = (validation - 1, test) if validation else (0, test - 1)
-        for rank, patient in enumerate(ordered):
+        ends = [0, test, *(max(test, round(number * test_fraction * len(ordered))) for number in range(2, fold + 1))]
+        first, test = ends[fold - 1], ends[fold] - ends[fold - 1]
+        for rank, patient in enumerate(ordered[first:] + ordered[:first]):
             assigned[patient] = "test" if rank < test else "validation" if rank < test + validation else "train"
     breasts = tuple(
         breast if breast.split else replace(breast, split=assigned[breast.patient_id]) for breast in manifest.breasts

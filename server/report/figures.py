@@ -92,13 +92,35 @@ def validation_curve(run: Run, styles: dict[str, SiteStyle]) -> str:
         mean([value for values in series.values() if defined(value := values[at])]) for at in range(len(run.rounds))
     ]
     title, ylabel = ("Validation FROC", "mean sensitivity") if detector else ("Validation AUC", "AUC")
-    return _curves("validation", title, ylabel, run, styles, series, average) if run.rounds else ""
+    return _curves("validation", title, ylabel, run, run.rounds, styles, series, average) if run.rounds else ""
 
 
 def loss_curve(run: Run, styles: dict[str, SiteStyle]) -> str:
     """Mean training loss per site and round, with the chosen round."""
     series = {site: [_loss(entry, site) for entry in run.rounds] for site in run.trained()}
-    return _curves("loss", "Training loss", "mean loss of the round", run, styles, series) if run.rounds else ""
+    return (
+        _curves("loss", "Training loss", "mean loss of the round", run, run.rounds, styles, series)
+        if run.rounds
+        else ""
+    )
+
+
+def explanation_curves(run: Run, styles: dict[str, SiteStyle]) -> list[str]:
+    """How the first explainer's maps agree with the boxes of the validation patients, per site and explained round."""
+    method = run.config.evaluation.explainers[0]
+    told = [entry for entry in run.rounds if any(site.explanations for site in entry.validation.values())]
+    curves = []
+    for measure, title in (("pointing_game", "Pointing game"), ("energy_in_box", "Energy in the box")):
+        series = {site: [_look(entry, site, method, measure) for entry in told] for site in run.trained()}
+        if told:
+            curves.append(_curves(measure, title, "validation patients", run, told, styles, series))
+    return curves
+
+
+def _look(entry: RoundRecord, site: str, method: str, measure: str) -> float | None:
+    scores = entry.validation[site].explanations if site in entry.validation else {}
+    value: float | None = getattr(scores[method], measure) if method in scores else None
+    return value
 
 
 def _curves(
@@ -106,11 +128,12 @@ def _curves(
     title: str,
     ylabel: str,
     run: Run,
+    entries: list[RoundRecord],
     styles: dict[str, SiteStyle],
     series: dict[str, list[float | None]],
     average: list[float | None] | None = None,
 ) -> str:
-    rounds, chosen = [entry.round for entry in run.rounds], run.evaluation.round
+    rounds, chosen = [entry.round for entry in entries], run.evaluation.round
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()

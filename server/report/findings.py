@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.protocol import Estimate, EvaluationReport, ExplanationScore, FrocReport
+from common.protocol import CONTROLS, Estimate, EvaluationReport, ExplanationScore, FrocReport
 from server.report.numbers import defined, mean, number, signed
 from server.report.run_folder import Run
 
-CONTROLS = ("intensity", "random")
 METHOD_NAMES = {"fedavg": "FedAvg", "fedprox": "FedProx", "fedavgm": "FedAvgM"}
 EXPLAINER_NAMES = {
     "gradcam": "Grad-CAM",

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from common.atomic import write_text
 from common.metrics.froc import RATES
-from common.protocol import Estimate
+from common.protocol import CONTROLS, Estimate
 from server.report.findings import (
-    CONTROLS,
     EXPLAINER_NAMES,
     at_rate,
     frocs,

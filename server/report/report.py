@@ -15,10 +15,9 @@ from common.configuration import to_yaml
 from common.metrics.froc import RATES
 from common.page.drawing import SiteStyle, site_styles
 from common.page.style import style_sheet
-from common.protocol import Estimate, EvaluationReport, ExplanationScore
+from common.protocol import CONTROLS, Estimate, EvaluationReport, ExplanationScore
 from server.report import figures, numbers
 from server.report.findings import (
-    CONTROLS,
     EXPLAINER_NAMES,
     against_controls,
     at_rate,
@@ -40,6 +39,11 @@ from server.report.run_folder import Run, SiteData, read_run_folder
 MEASURES = {
     "pointing_game": ("Pointing game", "How often the brightest point of the map lies inside the lesion's box"),
     "energy_in_box": ("Energy in the box", "The share of the whole map that lies inside the lesion's box"),
+    "randomised": (
+        "Does the map ask the model?",
+        "Rank correlation with the map of a network that has forgotten everything: near 1, the map would be the same "
+        "had the network learnt nothing",
+    ),
 }
 
 RATE = 1.0
@@ -132,6 +136,7 @@ def render(run: Run) -> str:
         at_rate=at_rate,
         froc_matrix=_froc_matrix(run),
         explainers=_explainers(run),
+        looks=[Markup(curve) for curve in figures.explanation_curves(run, styles)],
         measures=MEASURES,
         controls=CONTROLS,
         explainer_names=EXPLAINER_NAMES,

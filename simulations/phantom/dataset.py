@@ -47,9 +47,14 @@ class _Recipe:
     severity: float
     rows: int
     difficulty: Difficulty
+    skin_markers: bool
+
+    def facts(self) -> dict[str, Any]:
+        """For the record and the digest; without markers as if there were no such thing."""
+        return {key: value for key, value in asdict(self).items() if key != "skin_markers" or value}
 
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.facts(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_site(
@@ -63,19 +68,21 @@ def write_site(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     difficulty: Difficulty = DEFAULT,
+    skin_markers: bool = False,
 ) -> Path:
     """Write ``exams`` simulated exams (one patient, one breast, CC and MLO each) of a site; returns the manifest.
 
     Writes ``manifest.csv``, ``dicom/*.dcm``, ``masks/*.png``, ``truth.csv`` and, last, ``phantom.json``. Finished
     patients found in ``folder`` are kept, so an interrupted run continues and a finished site is reused. ``workers``
     processes (default: one per CPU) work on patients; ``progress(done, exams)`` is called in this process.
+    ``skin_markers`` plants a shortcut: patients whose recorded label is malignant, and no others, wear a ring of wire.
 
     Raises:
         ConfigurationError: unknown site, severity outside 0..2, rows below 128, or negative counts.
         StorageError: a file cannot be written.
     """
     _check(name, exams, dataset_seed, severity, rows)
-    recipe = _Recipe(VERSION, name, dataset_seed, severity, rows, difficulty)
+    recipe = _Recipe(VERSION, name, dataset_seed, severity, rows, difficulty, skin_markers)
     manifest = folder / "manifest.csv"
     try:
         for kind in ("dicom", "masks", "parts"):
@@ -98,7 +105,7 @@ def write_site(
         finished[index] = part
         if progress is not None:
             progress(len(finished), exams)
-    summary = json.dumps({**asdict(recipe), "exams": exams}, indent=1, sort_keys=True) + "\n"
+    summary = json.dumps({**recipe.facts(), "exams": exams}, indent=1, sort_keys=True) + "\n"
     record = folder / "phantom.json"
     if not missing and manifest.is_file() and record.is_file() and record.read_text() == summary:
         return manifest
@@ -148,9 +155,12 @@ def _write_patient(folder: Path, recipe: _Recipe, index: int) -> dict[str, Any]:
     site = SITES[recipe.site]
     acquisition = acquisition_at(site, recipe.severity)
     patient = draw_patient(site, index, recipe.dataset_seed, recipe.difficulty)
+    marked = recipe.skin_markers and patient.recorded == "malignant"
     part: dict[str, Any] = {"recipe": recipe.digest(), "files": {}, "manifest": [], "truth": []}
     for view in VIEWS:
-        picture = render_view(patient, view, acquisition, rows=recipe.rows, difficulty=recipe.difficulty)
+        picture = render_view(
+            patient, view, acquisition, rows=recipe.rows, difficulty=recipe.difficulty, skin_marker=marked
+        )
         stem = f"{patient.identifier}_{patient.laterality}_{view}"
         files = {f"dicom/{stem}.dcm": encode(patient, view, picture, recipe.version, recipe.digest())}
         if patient.mass is not None:

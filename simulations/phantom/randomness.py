@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     QUANTA = 10
     FINE = 11
     IDENTITY = 12
+    SKIN_MARKER = 13
 
 
 BOTH_SIDES = 2

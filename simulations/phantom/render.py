@@ -18,6 +18,7 @@ from simulations.phantom.noise import Band, power_law
 from simulations.phantom.patient import Patient, ViewName
 from simulations.phantom.randomness import Purpose
 from simulations.phantom.sites import Acquisition
+from simulations.phantom.skin_marker import add_skin_marker
 from simulations.phantom.vendor import display, store
 
 _AIR_MARGIN_MM = 8.0
@@ -49,10 +50,12 @@ def render_view(
     rows: int = 512,
     difficulty: Difficulty = DEFAULT,
     erase_lesion: bool = False,
+    skin_marker: bool = False,
 ) -> View:
     """Render a view with ``rows`` × ¾ ``rows`` pixels over the machine's field.
 
     ``erase_lesion`` gives the healthy twin: the same patient, breast, exposure and noise without the mass.
+    ``skin_marker`` lays a ring of wire on the skin, away from the mass.
     """
     spacing = acquisition.field_mm / rows
     columns = round(rows * 0.75)
@@ -70,7 +73,7 @@ def render_view(
     add_specks(healthy, frame, draw_specks(tissue, patient, view, difficulty))
     breast = depth > 0
     core, support = np.zeros_like(breast), np.zeros_like(breast)
-    patch, added = None, None
+    patch, added, where = None, None, None
     if patient.mass is not None:
         rng = patient.rng(Purpose.LESION_VIEW, view)
         x, y = tissue.outline.project(patient.mass.place, patient.mass.radius_mm + 6)
@@ -79,7 +82,10 @@ def render_view(
         patch, added, inner, outer = add_mass(
             frame, fraction, path, shape, patient.site.population.conspicuity * patient.mass.visibility, difficulty
         )
+        where = shape.x, shape.y, patient.mass.radius_mm
         core[patch], support[patch] = inner & breast[patch], outer
+    if skin_marker:
+        add_skin_marker(healthy, frame, depth, where, patient.rng(Purpose.SKIN_MARKER, view))
     seen = (None, None) if erase_lesion else (patch, added)
     quanta = patient.rng(Purpose.QUANTA, view)
     signal, twin = expose(healthy, *seen, breast, frame, patient.thickness_mm, acquisition, quanta)

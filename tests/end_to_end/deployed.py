@@ -59,9 +59,11 @@ class Deployed:
     def wait(self, condition, what, seconds=400):
         end = time.monotonic() + seconds
         while not condition():
-            logs = "\n".join(f"== {log}\n{log.read_text()[-2000:]}" for log in self.folder.rglob("*.log"))
-            assert time.monotonic() < end, f"waited in vain for: {what}\n{logs}"
+            assert time.monotonic() < end, f"waited in vain for: {what}\n{self.logs()}"
             time.sleep(0.3)
+
+    def logs(self):
+        return "\n".join(f"== {log}\n{log.read_text()[-2000:]}" for log in self.folder.rglob("*.log"))
 
     def online(self):
         status = read_status(self.home)

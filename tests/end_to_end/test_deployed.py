@@ -25,6 +25,7 @@ from flwr.supercore.fab import Fab
 from client.node.home import SiteHome
 from common import audit
 from common.processes import free_port
+from server.federation.runs import find_run
 from tests.end_to_end.conftest import PLAIN
 from tests.end_to_end.deployed import Deployed, children, examined, named, peak_memory
 
@@ -232,8 +233,6 @@ def test_without_a_quorum_the_run_pauses_and_says_who_is_missing(deployed):
     )
     assert "run few: paused: only 1 of 2 sites are connected, 2 are needed. missing: TUH" in shown
     assert re.search(r"few +paused", deployed.call("server.cli", "runs"))
-    deployed.node("TUH")
-    deployed.wait(lambda: deployed.online() == {"MCS", "TUH"}, "TUH back")
 
 
 HOSTILE_ROUNDS = [
@@ -244,7 +243,8 @@ HOSTILE_ROUNDS = [
 
 def test_a_hospital_that_answers_with_rubbish_is_quarantined_by_name_and_the_run_goes_on(deployed):
     """2 GiB that travel as 5 MiB; 150 MB for a small model."""
-    assert deployed.stop("TUH") == 0
+    if "TUH" in deployed.processes:
+        assert deployed.stop("TUH") == 0
     with (deployed.folder / "TUH.log").open("ab") as log:
         command = [sys.executable, HOSTILE_NODE, "sites/TUH"]
         deployed.processes["TUH"] = subprocess.Popen(command, cwd=deployed.folder, stdout=log, stderr=log)
@@ -270,8 +270,6 @@ def test_a_hospital_that_answers_with_rubbish_is_quarantined_by_name_and_the_run
     assert all(error in report for error, _ in HOSTILE_ROUNDS)
     assert memory < 2 * 2**30
     assert deployed.stop("TUH") == 0
-    deployed.node("TUH")
-    deployed.wait(lambda: deployed.online() == {"MCS", "TUH"}, "the honest TUH back")
 
 
 LATE = """
@@ -287,7 +285,8 @@ datetime.datetime = Late
 
 
 def test_a_clock_that_is_off_by_an_hour_is_named_on_both_sides(deployed):
-    assert deployed.stop("TUH") == 0
+    if "TUH" in deployed.processes:
+        assert deployed.stop("TUH") == 0
     late = deployed.folder / "late"
     late.mkdir()
     (late / "sitecustomize.py").write_text(LATE)
@@ -313,7 +312,8 @@ def test_a_stopped_run_goes_on_and_a_revoked_site_is_shut_out(deployed):
     rounds = deployed.home.runs / "stopped" / "rounds.jsonl"
     deployed.wait(rounds.exists, "round 1")
     deployed.call("server.cli", "stop", "stopped")
-    deployed.wait(lambda: "stopped " in deployed.call("server.cli", "runs").split("\nstopped")[-1], "the stop")
+    deployed.wait(lambda: find_run(deployed.home, "stopped").state.state == "stopped", "the stop")
+    assert re.search(r"stopped +stopped", deployed.call("server.cli", "runs"))
     deployed.call("server.cli", "sites", "--revoke", "TUH")
     deployed.wait(lambda: deployed.online() == {"MCS"}, "TUH shut out")
     said = "refused by the coordinator: KeyRevoked: the key SHA256:"

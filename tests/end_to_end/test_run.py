@@ -29,9 +29,10 @@ def lines_of(folder):
 
 @pytest.fixture(scope="module")
 def explained(phantom, run, tmp_path_factory):
-    """Folder of a finished run with explanations and pictures. Not to be written to."""
+    """Folder of a finished run with pictures, and explanations every other round. Not to be written to."""
     out = tmp_path_factory.mktemp("explained") / "run"
-    result = run(phantom, out, "evaluation.explained=6", "evaluation.gallery=2")
+    more = ["data.validation_fraction=0.5", "evaluation.explain_every=2"]
+    result = run(phantom, out, "evaluation.explained=6", "evaluation.gallery=2", *more)
     assert result.exit_code == 0, result.output
     return out
 
@@ -61,6 +62,14 @@ def test_explanations_are_told_where_there_are_enough(explained):
     told = json.loads((explained / "summary.json").read_text())["explanations"]
     assert set(told["UNSEEN"]) == {"hirescam", "gradcam", "shap", "intensity", "random"}
     assert told["MCS"] == {}, "too few views to be told"
+
+
+def test_explanations_are_told_round_by_round_when_asked_for(explained):
+    told = [line["validation"]["TUH"]["explanations"] for line in lines_of(explained)]
+    assert [set(scores) for scores in told] == [set(), {"hirescam", "gradcam", "shap", "intensity", "random"}, set()]
+    assert told[1]["intensity"]["randomised"] == pytest.approx(1.0)
+    page = (explained / "report.html").read_text()
+    assert "Round by round" in page and "Does the map ask the model?" in page
 
 
 def test_the_report_needs_nothing_from_outside(explained):

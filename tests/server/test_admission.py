@@ -11,7 +11,7 @@ from common.errors import MessageTooLargeError, WireError
 from common.metrics.froc import GRID
 from common.packing import pack
 from common.parameters import rounded
-from common.protocol import Estimate, EvaluationReport, FrocReport, Refusal, TrainReport, encode
+from common.protocol import Estimate, EvaluationReport, ExplanationScore, FrocReport, Refusal, TrainReport, encode
 from server.admission import (
     ImpossibleFiguresError,
     SiteRefusedError,
@@ -142,6 +142,12 @@ def froc(**changes):
     return FrocReport(**good | changes)
 
 
+def explained(method="gradcam", **changes):
+    good = {"pointing_game": Estimate(0.5), "energy_in_box": Estimate(0.1), "views": 8, "gap": 0.0,
+            "randomised": Estimate(-0.2, -0.3, 0.1)}  # fmt: skip
+    return {method: ExplanationScore(**good | changes)}
+
+
 EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 0.5, "auc": Estimate(0.75), "round": 7}
 
 
@@ -154,6 +160,16 @@ EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 
         ({"froc": froc(per_breast=[Estimate(0.5)])}, ImpossibleFiguresError, "another grid"),
         ({"froc": froc(false_positives=[1.0] * len(GRID))}, ImpossibleFiguresError, "another grid"),
         ({"froc": froc(breasts=9)}, ImpossibleFiguresError, "3 lesions in 9 breasts"),
+        ({"explanations": explained("<b>mine</b>")}, ImpossibleFiguresError, "an explainer that there is not"),
+        ({"explanations": explained(pointing_game=Estimate(1.5))}, ImpossibleFiguresError, "score of gradcam"),
+        (
+            {"explanations": explained(energy_in_box=Estimate(0.5, -1))},
+            ImpossibleFiguresError,
+            "score of gradcam",
+        ),
+        ({"explanations": explained(randomised=Estimate(-1.5))}, ImpossibleFiguresError, "impossible rank correlation"),
+        ({"explanations": explained(views=-1)}, ImpossibleFiguresError, "impossible score"),
+        ({"explanations": explained(gap=float("inf"))}, ImpossibleFiguresError, "impossible score"),
         ({"auc": Estimate(0.5, -0.1, 0.6)}, ImpossibleFiguresError, "impossible AUC"),
         ({"sensitivity": Estimate(float("nan"))}, ImpossibleFiguresError, "impossible sensitivity"),
         ({"loss": float("inf")}, ImpossibleFiguresError, "impossible loss"),
@@ -162,6 +178,7 @@ EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 
     ],
 )
 def test_an_evaluation_that_cannot_be_true_is_refused(change, error, says):
-    assert evaluated(encode(EvaluationReport(**EVALUATION, froc=froc())), 7).auc.value == 0.75
+    good = EvaluationReport(**EVALUATION, froc=froc(), explanations=explained() | explained("random"))
+    assert evaluated(encode(good), 7).auc.value == 0.75
     with pytest.raises(error, match=says):
         evaluated(encode(EvaluationReport(**EVALUATION | change)), 7)

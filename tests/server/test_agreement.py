@@ -34,3 +34,12 @@ def test_every_site_that_differs_is_named_with_what_differs():
     assert "PIC: It prepares images in another way." in where
     assert "NO's policy: 6 rounds are not allowed" in where
     assert "MCS" not in where
+
+
+def test_a_detector_is_not_begun_at_a_site_without_boxes():
+    blind = replace(SAME, boxes="unknown")
+    require_agreement({"MCS": SAME, "TUH": blind})
+    require_agreement({"MCS": SAME, "TUH": blind, "RAW": replace(SAME, boxes="some")}, ["MCS", "RAW"])
+    with pytest.raises(DisagreementError) as found:
+        require_agreement({"MCS": SAME, "TUH": blind}, ["MCS", "TUH"])
+    assert "TUH has no lesion boxes" in found.value.where and "MCS" not in found.value.where

@@ -10,7 +10,7 @@ import torch
 
 from client.explanation.background import choose_background
 from client.explanation.explainers import EXPLAINERS
-from client.explanation.report import explain
+from client.explanation.report import draw_gallery, explain
 from client.site import Site
 from common.configuration import EvaluationConfig, ModelConfig
 from common.errors import ExplainerError
@@ -32,7 +32,9 @@ def explained(data, tmp_path, **settings):
     model = build_classifier(ModelConfig(backbone="resnet8"), seed=1).eval()
     config = EvaluationConfig(bootstrap_samples=20, gallery=2, **settings)
     site = Site("TUH", tmp_path, tmp_path / "state")
-    return explain(model, data, choose_background(data, 4, 0), np.linspace(-1, 1, 12), config, site, seed=0)
+    background = choose_background(data, 4, 0)
+    draw_gallery(model, data, background, np.linspace(-1, 1, 12), config, site)
+    return explain(model, data, background, config, "TUH", seed=0)
 
 
 def test_every_explainer_is_scored_beside_both_controls(outlined, tmp_path):
@@ -71,9 +73,14 @@ def test_an_explainer_that_is_refused_is_left_out_and_the_log_says_why(outlined,
     assert "the gallery is not drawn" in caplog.text
 
 
-def test_fewer_views_than_may_be_told_give_no_scores(outlined, tmp_path):
+def test_fewer_views_than_may_be_told_give_no_scores(outlined):
     few = replace(outlined, breasts=outlined.breasts[:4], views=outlined.views[:4])
     model = build_classifier(ModelConfig(backbone="resnet8"), seed=1).eval()
     config = EvaluationConfig(bootstrap_samples=20, gallery=0)
-    site = Site("TUH", tmp_path, tmp_path)
-    assert explain(model, few, torch.zeros(1, 1, 32, 24), np.zeros(4), config, site, seed=0) == {}
+    assert explain(model, few, torch.zeros(1, 1, 32, 24), config, "TUH", seed=0) == {}
+
+
+def test_what_never_asks_the_model_is_the_same_when_it_has_forgotten_everything(outlined, tmp_path):
+    scores = explained(outlined, tmp_path, explainers=["hirescam"])
+    assert scores["intensity"].randomised.value == scores["random"].randomised.value == pytest.approx(1.0)
+    assert scores["hirescam"].randomised.value < 0.9

@@ -87,3 +87,26 @@ def test_a_hash_of_the_identifier_decides():
     splits = by_patient(assign_splits(manifest(0, 40), 0.15, 0.25))
     ordered = sorted(splits, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     assert [splits[name] for name in ordered] == ["test"] * 10 + ["validation"] * 6 + ["train"] * 24
+
+
+@pytest.mark.parametrize(
+    ("malignant", "normal", "folds"), [(40, 60, 5), (7, 23, 4), (3, 11, 10), (1, 2, 3), (92, 230, 7)]
+)
+def test_folds_test_every_patient_once(malignant, normal, folds):
+    whole = manifest(malignant, normal)
+    tested = []
+    for fold in range(1, folds + 1):
+        splits = by_patient(assign_splits(whole, 0.1, 1 / folds, fold))
+        tested += [name for name, split in splits.items() if split == "test"]
+    assert sorted(tested) == sorted(by_patient(whole))
+
+
+def test_folds_have_both_classes_in_their_shares():
+    for fold in range(1, 6):
+        splits = by_patient(assign_splits(manifest(40, 60), 0.1, 0.2, fold))
+        assert [sum(s == "test" and n[0] == kind for n, s in splits.items()) for kind in "mn"] == [8, 12]
+        assert [sum(s == "validation" and n[0] == kind for n, s in splits.items()) for kind in "mn"] == [4, 6]
+
+
+def test_the_first_fold_is_what_was_without_folds():
+    assert assign_splits(manifest(9, 14), 0.15, 0.25) == assign_splits(manifest(9, 14), 0.15, 0.25, 1)

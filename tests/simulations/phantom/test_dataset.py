@@ -55,6 +55,17 @@ def test_two_workers_write_the_same_bytes_as_one(site: Path, tmp_path: Path) -> 
     assert (tmp_path / "manifest.csv").read_bytes() == (site / "manifest.csv").read_bytes()
 
 
+def test_skin_markers_are_worn_by_malignant_patients_alone_and_change_nothing_else(site: Path, tmp_path: Path) -> None:
+    write_site("TUH", 8, tmp_path, rows=ROWS, workers=1, skin_markers=True)
+    marked = 0
+    for before, after in zip(manifest(site), manifest(tmp_path), strict=True):
+        assert before == after
+        plain, ringed = (pydicom.dcmread(folder / after["file"]).pixel_array for folder in (site, tmp_path))
+        assert (plain != ringed).any() == (after["label"] == "malignant")
+        marked += after["label"] == "malignant"
+    assert 0 < marked < 16
+
+
 def test_another_dataset_seed_gives_other_pictures(site: Path, tmp_path: Path) -> None:
     write_site("TUH", 1, tmp_path, dataset_seed=1, rows=ROWS, workers=1)
     assert set(digests(tmp_path).values()).isdisjoint(digests(site).values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, label
 
 from simulations.phantom.difficulty import DEFAULT
 from simulations.phantom.frame import Frame, resample
@@ -13,6 +13,7 @@ from simulations.phantom.noise import Band, blur, power_law
 from simulations.phantom.patient import Mass, Place, draw_patient
 from simulations.phantom.render import render_view
 from simulations.phantom.sites import REFERENCE, SITES, acquisition_at, native_rows
+from simulations.phantom.skin_marker import RADIUS_MM, WIRE_MM
 from simulations.phantom.vendor import curve, decode
 
 
@@ -50,6 +51,21 @@ def test_the_same_breast_at_any_matrix_size() -> None:
     halved = decode(large.stored, acquisition).reshape(256, 2, 192, 2).mean(axis=(1, 3))
     both = small.breast
     assert np.corrcoef(halved[both], decode(small.stored, acquisition)[both])[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("rows", [256, 1024])
+def test_a_skin_marker_is_a_whole_ring_in_the_breast_and_away_from_the_mass(rows: int) -> None:
+    patient = next(p for i in range(50) if (p := draw_patient(SITES["TUH"], i, 0, DEFAULT)).mass is not None)
+    plain = render_view(patient, "CC", REFERENCE, rows=rows)
+    ringed = render_view(patient, "CC", REFERENCE, rows=rows, skin_marker=True)
+    change = decode(ringed.stored, REFERENCE).astype(float) - decode(plain.stored, REFERENCE).astype(float)
+    ring = change > 0.3 * change.max()
+    assert plain.box == ringed.box and ring[plain.breast].sum() == ring.sum() > 0
+    assert label(ring, np.ones((3, 3)))[1] == 1 and label(~ring)[1] == 2, "one ring, with an inside"
+    rows_of, columns_of = np.nonzero(ring)
+    assert np.ptp(rows_of) * plain.spacing_mm == pytest.approx(2 * RADIUS_MM + WIRE_MM, abs=2 * plain.spacing_mm)
+    assert np.ptp(columns_of) * plain.spacing_mm == pytest.approx(2 * RADIUS_MM + WIRE_MM, abs=2 * plain.spacing_mm)
+    assert not (ring & plain.core).any()
 
 
 def test_both_sides_keep_the_chest_wall_where_the_header_says() -> None:
