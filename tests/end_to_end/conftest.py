@@ -1,5 +1,7 @@
 """Small phantom sites, written once, and the command line run in this process."""
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +22,17 @@ PLAIN = ["evaluation.explained=0", "evaluation.gallery=0"]
 
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two training sites and an unseen one, as DICOM files with manifests. Not to be written to."""
-    folder = tmp_path_factory.mktemp("phantom")
-    result = CliRunner().invoke(app, ["data", "tiny", *SMALL, "--out", str(folder)])
-    assert result.exit_code == 0, result.output
+    """Two training sites and an unseen one, as DICOM files with manifests. Not to be written to.
+
+    pytest-xdist's workers share one: the first makes it, the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "phantom"
+    with (folder.parent / "phantom.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "UNSEEN" / "phantom.json").exists():
+            result = CliRunner().invoke(app, ["data", "tiny", *SMALL, "--out", str(folder)])
+            assert result.exit_code == 0, result.output
     return folder
 
 

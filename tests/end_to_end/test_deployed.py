@@ -249,7 +249,8 @@ def test_a_hospital_that_answers_with_rubbish_is_quarantined_by_name_and_the_run
         command = [sys.executable, HOSTILE_NODE, "sites/TUH"]
         deployed.processes["TUH"] = subprocess.Popen(command, cwd=deployed.folder, stdout=log, stderr=log)
     deployed.wait(lambda: deployed.online() == {"MCS", "TUH"}, "the hostile TUH online")
-    settings = [*SETTINGS[:2], "rounds=2", "sites=MCS,TUH", "quorum=1", "training.threads=1"]
+    settings = [*SETTINGS[:2], "rounds=2", "sites=MCS,TUH", "quorum=1", "training.threads=1", *PLAIN]
+    settings.append("model.backbone=resnet10")  # whose updates take more than the 5 MiB
     deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "spoilt", "--detach", *settings)
     memory = 0
 

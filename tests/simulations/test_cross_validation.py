@@ -1,13 +1,9 @@
-"""Cross-validation: figures put together by hand calculation, and two folds through the command line."""
-
-import json
+"""Cross-validation: the folds' figures put together, against hand calculation and the bootstrap."""
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from common.protocol import Estimate
-from simulations.cli import app
 from simulations.cross_validation import put_together
 
 KEY = ("AUC", "federated", "MCS")
@@ -47,38 +43,3 @@ def test_a_fold_without_a_figure_does_not_count_and_none_at_all_is_undefined():
     assert together((5, Estimate(None))) == Estimate(None)
     assert together((5, Estimate(0.99, 0.95, 1.0))).high == 1.0
     assert together((5, Estimate(0.6)), (5, Estimate(0.8))).low is None
-
-
-@pytest.fixture(scope="module")
-def two_folds(tmp_path_factory):
-    out = tmp_path_factory.mktemp("folds") / "runs"
-    arguments = ["cross-validate", "tiny", "--folds", "2", "--out", str(out), "training.threads=1", "phantom.exams=20"]
-    arguments += ["phantom.unseen=[]", "federation.rounds=1", "evaluation.explained=0", "evaluation.gallery=0"]
-    result = CliRunner().invoke(app, [*arguments, "baselines=[local,pooled]"])
-    assert result.exit_code == 0, result.output
-    return out, arguments, result.output
-
-
-def test_every_patient_is_tested_on_once(two_folds):
-    out, _, output = two_folds
-    reports = [json.loads((out / f"fold-{fold}" / "evaluation.json").read_text())["sites"] for fold in (1, 2)]
-    assert [report["MCS"]["patients"] for report in reports] == [10, 10]
-    found = json.loads((out / "cross-validation.json").read_text())["AUC"]
-    assert set(found) == {"federated", "MCS alone", "TUH alone", "pooled"}
-    diseased = [report["MCS"]["malignant"] for report in reports]
-    values = [report["MCS"]["auc"]["value"] for report in reports]
-    assert found["federated"]["MCS"]["value"] == pytest.approx(np.average(values, weights=diseased))
-    assert "| federated |" in output and "fold 2 of 2" in output
-
-
-def test_finished_folds_are_kept(two_folds):
-    out, arguments, _ = two_folds
-    before = {path: path.stat().st_mtime_ns for path in out.glob("fold-*/model.safetensors")}
-    assert CliRunner().invoke(app, [*arguments, "baselines=[local,pooled]"]).exit_code == 0
-    assert {path: path.stat().st_mtime_ns for path in out.glob("fold-*/model.safetensors")} == before
-
-
-def test_fractions_that_leave_nothing_are_refused(tmp_path):
-    arguments = ["cross-validate", "tiny", "--folds", "2", "--out", str(tmp_path), "data.validation_fraction=0.5"]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code != 0 and "leave nothing to train on" in result.output

@@ -53,6 +53,23 @@ def write_rle(path, stored, bits, signed):
     header.save_as(path, enforce_file_format=True)
 
 
+def write_rle_literally(path, stored, bits, signed):
+    """RLE of literal runs alone: as valid as any other, and written in no time. 16 bits."""
+    planes = []
+    for plane in (stored >> 8, stored & 255):  # the high bytes come first
+        rows, columns = plane.shape
+        starts = range(0, columns, 128)
+        coded = np.empty((rows, columns + len(starts)), np.uint8)
+        for number, start in enumerate(starts):
+            run = plane[:, start : start + 128]
+            coded[:, start + number] = run.shape[1] - 1
+            coded[:, start + number + 1 : start + number + 1 + run.shape[1]] = run
+        planes.append(coded.tobytes() + b"\0" * (coded.size % 2))
+    head = np.zeros(16, "<u4")
+    head[:3] = 2, 64, 64 + len(planes[0])
+    write_frame(path, stored, bits, signed, uid.RLELossless, head.tobytes() + b"".join(planes))
+
+
 def write_jpeg_lossless(path, stored, bits, signed, predictor=1):
     """libjpeg-turbo; the first predictor alone makes SV1."""
     syntax = uid.JPEGLosslessSV1 if predictor == 1 else uid.JPEGLossless

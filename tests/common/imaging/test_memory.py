@@ -11,7 +11,13 @@ from PIL import Image
 from pydicom import uid
 
 from tests.common.imaging import worst_cases
-from tests.common.imaging.compressed import write_jpeg2000, write_jpeg_lossless, write_jpeg_ls, write_plain, write_rle
+from tests.common.imaging.compressed import (
+    write_jpeg2000,
+    write_jpeg_lossless,
+    write_jpeg_ls,
+    write_plain,
+    write_rle_literally,
+)
 from tests.common.imaging.damaged import OTHERS, damaged_files, outcome
 from tests.common.imaging.mammograms import drawn_breast
 
@@ -36,7 +42,7 @@ CASES = [
 LARGEST = {
     "uncompressed": write_plain,
     "deflated": partial(write_plain, syntax=uid.DeflatedExplicitVRLittleEndian),
-    "RLE": write_rle,
+    "RLE": write_rle_literally,
     "JPEG lossless": write_jpeg_lossless,
     "JPEG-LS": write_jpeg_ls,
     "JPEG 2000": write_jpeg2000,
