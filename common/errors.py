@@ -215,6 +215,12 @@ class CaseError(XaiFederationError):
     exit_code = 46
 
 
+class SendingError(XaiFederationError):
+    """An archive did not take a report."""
+
+    exit_code = 47
+
+
 class ExplainerError(XaiFederationError):
     """An explanation cannot be made, or does not add up to what it explains."""
 

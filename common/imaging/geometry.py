@@ -50,6 +50,13 @@ class Geometry:
                 result.append(found)
         return result
 
+    def points_to_stored(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Points ``(N, 2)``, x and y in pixels of the input, in pixels of the stored image; kept inside the crop."""
+        x0, y0, x1, y1 = self.crop
+        across = np.clip(points[:, 0] * (x1 - x0) / self.placed[1], 0, x1 - x0)
+        down = np.clip((points[:, 1] - self.top) * (y1 - y0) / self.placed[0], 0, y1 - y0)
+        return np.stack([x1 - across if self.mirrored else x0 + across, y0 + down], axis=1)
+
     def map_to_stored(self, values: Pixels) -> Pixels:
         """A map ``(rows, columns)`` of the input as ``(stored_rows, stored_columns)``; 0 outside the crop."""
         stored = np.zeros((self.stored_rows, self.stored_columns), dtype=np.float32)

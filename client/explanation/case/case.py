@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ from common.data.cache import CachedImage
 from common.data.dataset import SiteData
 from common.data.manifest import Breast, View
 from common.imaging.box import Box
+from common.imaging.geometry import Geometry
 from common.imaging.reading import read_image
 from common.imaging.resampling import resample
 from common.metrics.explanation import Mask, mask_of_boxes
@@ -43,9 +46,14 @@ class CaseView:
     boxes: tuple[tuple[float, float, float, float], ...] | None
     """x0, y0, x1, y1 in pixels of ``grey``; ``None`` where the doctors' boxes are not known."""
     logit: float
+    file: Path
+    """The original."""
+    geometry: Geometry
+    found: Mapping[str, Maps]
+    """Method to the map in the network's input, 0 or more."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CaseBreast:
     """A breast of the exam. Probabilities are of malignancy, with the published correction for class balancing."""
 
@@ -54,6 +62,11 @@ class CaseBreast:
     views: tuple[CaseView, ...]
     what_if: tuple[tuple[str, float], ...]
     """What was taken away, and the probability without it."""
+
+
+def picture_name(item: CaseBreast, number: int) -> str:
+    """Plain file name, without its end, for what shows a view; ``number`` counts the breast's views from 1."""
+    return f"{item.breast.laterality}-{re.sub(r'[^A-Za-z0-9]+', '', item.views[number - 1].view) or 'view'}-{number}"
 
 
 @dataclass(frozen=True)
@@ -166,6 +179,9 @@ def _view(view: View, image: CachedImage, tissue: Mask, maps: Mapping[str, Maps]
         {name: np.maximum(shown(found), 0.0) for name, found in maps.items()},
         None if view.boxes is None else tuple(_scaled(box, rows / stored.shape[0]) for box in view.boxes),
         logit,
+        view.file,
+        image.geometry,
+        {name: np.maximum(found, 0.0) for name, found in maps.items()},
     )
 
 

@@ -26,27 +26,36 @@ def explain(
     methods: Annotated[
         list[str] | None, typer.Option("--method", help="Explainer, may be repeated; the first is shown first.")
     ] = None,
+    send: Annotated[
+        str | None, typer.Option(help="Also send the DICOM objects to an archive (C-STORE), `host:port/TITLE`.")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Write reports anew that are there already.")] = False,
 ) -> None:
     """Write case reports: what the model says of an exam, where it looked, what would change its mind.
 
-    Pages and pictures go to reports/cases in the site's state folder and nowhere else. An interrupted call goes on
-    where it stopped.
+    Pages, pictures and DICOM objects (Secondary Capture, Segmentation, Presentation State, Structured Report) go to
+    reports/cases in the site's state folder and nowhere else, unless you --send the objects to your own archive. An
+    interrupted call goes on where it stopped.
 
     Examples:
 
         xai-client --site TUH explain --model runs/demo/model.safetensors --worst 20
 
         xai-client --site TUH explain E0012 E0047 --model model.safetensors --method layercam --method shap
+
+        xai-client --site TUH explain E0012 --model model.safetensors --send pacs.local:104/ARCHIVE
     """
     chosen: Chosen = context.obj
 
     def work() -> str:
         from client.explanation.case.reports import write_reports
+        from client.explanation.case.sending import parse_archive
         from common.models.published import read_published
 
         published = read_published(model)
-        index = write_reports(chosen.on_disk(data), published, methods or DEFAULT, exams or [], worst, replace)
+        archive = parse_archive(send) if send else None
+        site = chosen.on_disk(data)
+        index = write_reports(site, published, methods or DEFAULT, exams or [], worst, replace, archive)
         return f"reports: {index}"
 
     guarded(work, "stopped; finished reports are kept, the same call goes on from there")

@@ -15,13 +15,16 @@ import torch
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
+from pydicom.dataset import Dataset
 
 from client.evaluation import probabilities
 from client.explanation.background import choose_background
-from client.explanation.case.case import Case, CaseView, make_case
+from client.explanation.case.case import Case, CaseView, make_case, picture_name
 from client.explanation.case.choice import Exam, named, worst
+from client.explanation.case.dicom import dicom_objects
 from client.explanation.case.page import heat, per_cent, render
 from client.explanation.case.reliability import Reliability
+from client.explanation.case.sending import Archive, send
 from client.explanation.explainers import EXPLAINERS
 from client.explanation.maps import Maps
 from client.explanation.sanity import Explain
@@ -38,7 +41,7 @@ from common.models.classifier import BreastClassifier
 from common.models.published import PublishedModel
 from common.page.style import style_sheet
 
-REPORT, INDEX = "report.html", "index.html"
+REPORT, INDEX, DICOM = "report.html", "index.html", "dicom"
 OPACITY = 0.7
 
 
@@ -59,6 +62,7 @@ def write_reports(
     wanted: Sequence[str],
     worst_exams: int,
     replace: bool = False,
+    archive: Archive | None = None,
 ) -> Path:
     """Explain exams of a site; one that has a report of this model already is left as it is.
 
@@ -69,6 +73,7 @@ def write_reports(
         wanted: exams, patients or image files.
         worst_exams: so many test exams that the model judged worst, too.
         replace: write finished reports anew.
+        archive: where the DICOM objects of all these exams are sent to.
 
     Returns:
         The index; reports lie beside it in ``reports/cases/MODEL``.
@@ -76,6 +81,7 @@ def write_reports(
     Raises:
         CaseError: nothing was asked for, or there is no such exam or explainer.
         ExplainerError: an explainer cannot explain this network.
+        SendingError: the archive does not take them; the reports are written.
         XaiFederationError: the site's data cannot be used, by name.
     """
     if not wanted and not worst_exams:
@@ -100,12 +106,20 @@ def write_reports(
             place = folder / _folder_name(exam)
             if replace or not (place / REPORT).exists():
                 case = make_case(published, explainers, data, exam, seed=0)
-                _write_pictures(case, place, methods[0])
+                pictures = _pictures(case, methods[0])
+                for name, picture in pictures.items():
+                    write_bytes(place / f"{name}.png", picture)
+                for made in dicom_objects(case, published, methods[0], pictures):
+                    write_bytes(place / DICOM / made.name, _file(made.dataset))
                 others = reliability_without(exam.patient_id, data, logits, published)
                 write_text(place / REPORT, render(case, site.name, published, others, tuple(explainers)))
             advance(1)
     lines = [_listed(exam, data, logits, published) for exam in chosen]
     write_text(folder / INDEX, _index(site.name, lines))
+    if archive is not None:
+        files = [file for exam in chosen for file in sorted((folder / _folder_name(exam) / DICOM).glob("*.dcm"))]
+        number = send(files, archive)
+        progress.say(f"{number} DICOM objects sent to {archive.host}:{archive.port}/{archive.title}")
     return folder / INDEX
 
 
@@ -134,13 +148,20 @@ def _folder_name(exam: Exam) -> str:
     return f"{plain or 'exam'}-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
 
 
-def _write_pictures(case: Case, folder: Path, method: str) -> None:
-    """A PNG a view: the original beside itself with the map and the doctors' boxes."""
+def _pictures(case: Case, method: str) -> dict[str, bytes]:
+    """A PNG of each view by name: the original beside itself with the map and the doctors' boxes."""
+    found = {}
     for item in case.breasts:
         scale = max(float(view.maps[method].max()) for view in item.views)
         for number, view in enumerate(item.views, 1):
-            name = f"{item.breast.laterality}-{re.sub(r'[^A-Za-z0-9]+', '', view.view) or 'view'}-{number}.png"
-            write_bytes(folder / name, _picture(view, method, scale))
+            found[picture_name(item, number)] = _picture(view, method, scale)
+    return found
+
+
+def _file(dataset: Dataset) -> bytes:
+    stream = io.BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
 
 
 def _picture(view: CaseView, method: str, scale: float) -> bytes:

@@ -1,0 +1,261 @@
+"""A case report as DICOM objects, for the hospital's own viewer: all of the source's patient and study.
+
+Of every view whose original is a DICOM file: a Secondary Capture of the picture, a fractional Segmentation that is the
+map, a Grayscale Softcopy Presentation State with the outlines of the hot regions; of every exam a Comprehensive SR (TID
+1500) with the probability of each breast and the same outlines. Written with highdicom.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from client.explanation.case.case import Case, CaseBreast, CaseView, picture_name
+from client.explanation.case.regions import Region, hot_regions
+from common.code import software_version
+from common.models.published import PublishedModel
+
+MAKER, PRODUCT = "xai-federation", "case report"
+SERIES = 9000
+"""Series numbers count on from here."""
+SCHEME = "99XAIFED"
+SALIENCE = hd.sr.CodedConcept("SALIENCE", SCHEME, "Region that an explanation of a neural network points at")
+CANCER = hd.sr.CodedConcept("PMALIGNANT", SCHEME, "Probability of malignancy given by a neural network")
+BREAST = hd.sr.CodedConcept("76752008", "SCT", "Breast structure")
+SIDES = {
+    "L": hd.sr.CodedConcept("7771000", "SCT", "Left"),
+    "R": hd.sr.CodedConcept("24028007", "SCT", "Right"),
+}
+COLOUR = hd.color.CIELabColor(60.0, 60.0, 60.0)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A DICOM object and the file name that it gets."""
+
+    name: str
+    dataset: Dataset
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A view, its original, and its hot regions by the report's first method."""
+
+    item: CaseBreast
+    view: CaseView
+    original: Dataset
+    maximum: float
+    regions: tuple[Region, ...]
+    number: int
+
+
+def dicom_objects(case: Case, published: PublishedModel, method: str, pictures: dict[str, bytes]) -> Iterator[Written]:
+    """Make the objects of a case; nothing for views whose originals are no DICOM files.
+
+    The same case, model and program give the same UIDs, so that an archive knows a second copy.
+
+    Args:
+        case: the exam.
+        published: the model.
+        method: of the maps.
+        pictures: PNG of each view by its ``picture_name``.
+    """
+    sources = list(_sources(case, method))
+    numbers = count(SERIES)
+    for source in sources:
+        stem = picture_name(source.item, source.number)
+        about = _About(source, published, method)
+        yield Written(f"{stem}-picture.dcm", about.capture(pictures[stem], next(numbers)))
+        if source.maximum > 0:
+            yield Written(f"{stem}-map.dcm", about.segmentation(next(numbers)))
+        if source.regions:
+            yield Written(f"{stem}-outlines.dcm", about.presentation(next(numbers)))
+    studies: dict[str, list[_Source]] = {}
+    for source in sources:
+        studies.setdefault(str(source.original.StudyInstanceUID), []).append(source)
+    for place, some in enumerate(studies.values(), 1):
+        yield Written(f"report-{place}.dcm", _report(some, published, method, next(numbers)))
+
+
+def _sources(case: Case, method: str) -> Iterator[_Source]:
+    for item in case.breasts:
+        maximum = max(float(view.found[method].max(initial=0.0)) for view in item.views)
+        for number, view in enumerate(item.views, 1):
+            try:
+                original = pydicom.dcmread(view.file)
+            except InvalidDicomError:
+                continue
+            regions = tuple(hot_regions(view.found[method], view.geometry, maximum))
+            yield _Source(item, view, original, maximum, regions, number)
+
+
+def _uid(published: PublishedModel, method: str, *parts: str) -> str:
+    return str(generate_uid(entropy_srcs=[published.digest, software_version(), method, *parts]))
+
+
+class _About:
+    """What the objects of one view share."""
+
+    def __init__(self, source: _Source, published: PublishedModel, method: str) -> None:
+        self.source, self.method = source, method
+        self.original, self.published = source.original, published
+
+    def _common(self, kind: str, number: int) -> dict[str, Any]:
+        instance = str(self.original.SOPInstanceUID)
+        return {
+            "series_instance_uid": _uid(self.published, self.method, instance, kind, "series"),
+            "series_number": number,
+            "sop_instance_uid": _uid(self.published, self.method, instance, kind),
+            "instance_number": 1,
+            "manufacturer": MAKER,
+        }
+
+    def _program(self) -> dict[str, Any]:
+        return {
+            "manufacturer_model_name": PRODUCT,
+            "software_versions": software_version(),
+            "device_serial_number": self.published.digest[:16],
+        }
+
+    def capture(self, picture: bytes, number: int) -> Dataset:
+        """The picture of the report: the view beside itself with map and boxes."""
+        pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+        made = hd.sc.SCImage.from_ref_dataset(
+            self.original, pixels, "RGB", 8, hd.CoordinateSystemNames.PATIENT, **self._common("picture", number),
+            laterality=self.source.item.breast.laterality, patient_orientation=("A", "F"),
+            transfer_syntax_uid=ExplicitVRLittleEndian,
+        )  # fmt: skip
+        made.SeriesDescription = _shortened(f"{MAKER}: {self.method}")
+        made.BurnedInAnnotation = "NO"
+        made.PatientOrientation = self.original.get("PatientOrientation")  # highdicom knows none such as FL
+        return _finished(made)
+
+    def segmentation(self, number: int) -> Dataset:
+        """The map, as shares of its maximum over the breast's views, in the pixels of the original."""
+        view = self.source.view
+        full = np.clip(view.geometry.map_to_stored(view.found[self.method]) / self.source.maximum, 0.0, 1.0)
+        segment = hd.seg.SegmentDescription(
+            segment_number=1,
+            segment_label=_shortened(self.method),
+            segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+            segmented_property_type=SALIENCE,
+            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=hd.AlgorithmIdentificationSequence(
+                self.method, hd.sr.CodedConcept("AI", SCHEME, "Artificial intelligence"), software_version()
+            ),
+            anatomic_regions=[BREAST],
+        )
+        made = hd.seg.Segmentation(
+            [self.original], full[None].astype(np.float32), hd.seg.SegmentationTypeValues.FRACTIONAL, [segment],
+            fractional_type=hd.seg.SegmentationFractionalTypeValues.OCCUPANCY, omit_empty_frames=False,
+            **self._common("map", number), **self._program(),
+        )  # fmt: skip
+        made.SeriesDescription = _shortened(f"{MAKER}: {self.method}, map")
+        made.PatientOrientation = self.original.get("PatientOrientation")
+        # A projection has no slice thickness, which this sequence would have to tell; the original tells the spacing.
+        made.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
+        return _finished(made)
+
+    def presentation(self, number: int) -> Dataset:
+        """Outlines over the original, as a viewer shows them."""
+        layer = hd.pr.GraphicLayer("EXPLANATION", 1, f"hot regions by {self.method}", display_color=COLOUR)
+        drawn = [
+            hd.pr.GraphicObject(
+                hd.pr.GraphicTypeValues.POLYLINE, region.outline, hd.pr.AnnotationUnitsValues.PIXEL,
+                tracking_id=f"{self.method} {place}",
+                tracking_uid=_uid(self.published, self.method, str(self.original.SOPInstanceUID), f"region {place}"),
+            )
+            for place, region in enumerate(self.source.regions, 1)
+        ]  # fmt: skip
+        made = hd.pr.GrayscaleSoftcopyPresentationState(
+            [self.original], **self._common("outlines", number), **self._program(), content_label="EXPLANATION",
+            content_description=f"hot regions by {self.method}"[:64], graphic_layers=[layer],
+            graphic_annotations=[hd.pr.GraphicAnnotation([self.original], layer, graphic_objects=drawn)],
+        )  # fmt: skip
+        made.SeriesDescription = _shortened(f"{MAKER}: {self.method}, outlines")
+        made.Laterality = self.source.item.breast.laterality
+        return _finished(made)
+
+
+def _report(sources: Sequence[_Source], published: PublishedModel, method: str, number: int) -> Dataset:
+    originals = [source.original for source in sources]
+    algorithm = hd.sr.AlgorithmIdentification(MAKER, software_version(), [f"model {published.digest}", method])
+    groups: list[Any] = []
+    for item in dict.fromkeys(source.item for source in sources):
+        site = [hd.sr.FindingSite(BREAST, laterality=SIDES[item.breast.laterality])]
+        groups.append(
+            hd.sr.MeasurementsAndQualitativeEvaluations(
+                _tracking(published, method, sources, item.breast.laterality, "breast"),
+                finding_sites=site,
+                algorithm_id=algorithm,
+                measurements=[_share(CANCER, item.probability)],
+            )
+        )
+        for source in sources:
+            if source.item is not item:
+                continue
+            seen = hd.sr.SourceImageForRegion.from_source_image(source.original)
+            for place, region in enumerate(source.regions, 1):
+                outline = hd.sr.ImageRegion(hd.sr.GraphicTypeValues.POLYLINE, region.outline, seen)
+                what = f"{source.view.view} {source.number} region {place}"
+                groups.append(
+                    hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+                        _tracking(published, method, sources, item.breast.laterality, what),
+                        outline,
+                        finding_type=SALIENCE,
+                        finding_sites=site,
+                        algorithm_id=algorithm,
+                        measurements=[_share(SALIENCE, region.peak)],
+                    )
+                )
+    device = hd.sr.DeviceObserverIdentifyingAttributes(
+        _uid(published, method, "device"), MAKER, MAKER, PRODUCT, published.digest[:16]
+    )
+    content = hd.sr.MeasurementReport(
+        hd.sr.ObservationContext(observer_device_context=hd.sr.ObserverContext(codes.DCM.Device, device)),
+        hd.sr.CodedConcept("71651007", "SCT", "Mammography"),
+        groups,
+        referenced_images=originals,
+    )
+    key = [str(source.original.SOPInstanceUID) for source in sources]
+    made = hd.sr.ComprehensiveSR(
+        originals, content, _uid(published, method, *key, "report", "series"), number,
+        _uid(published, method, *key, "report"), 1, manufacturer=MAKER, is_complete=True,
+    )  # fmt: skip
+    made.SeriesDescription = _shortened(f"{MAKER}: report")
+    return _finished(made)
+
+
+def _tracking(
+    published: PublishedModel, method: str, sources: Sequence[_Source], side: str, what: str
+) -> hd.sr.TrackingIdentifier:
+    key = [str(source.original.SOPInstanceUID) for source in sources]
+    return hd.sr.TrackingIdentifier(hd.UID(_uid(published, method, *key, side, what)), f"{side} {what}")
+
+
+def _share(name: hd.sr.CodedConcept, value: float) -> hd.sr.Measurement:
+    return hd.sr.Measurement(name, round(value, 4), codes.UCUM.NoUnits)
+
+
+def _shortened(text: str) -> str:
+    """For a Long String (PS3.5 6.2)."""
+    return text[:64]
+
+
+def _finished(made: Dataset) -> Dataset:
+    """Empty where the standard wants a value or nothing, and highdicom writes none."""
+    if "PositionReferenceIndicator" not in made and "FrameOfReferenceUID" in made:
+        made.PositionReferenceIndicator = None
+    return made

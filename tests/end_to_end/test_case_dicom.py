@@ -1,0 +1,210 @@
+"""Case reports as DICOM: an independent validator, independent readers, and an archive that is not ours."""
+
+import shutil
+import subprocess
+import time
+
+import numpy as np
+import pydicom
+import pytest
+from matplotlib.path import Path as Outline
+from PIL import Image
+from typer.testing import CliRunner
+
+from client.cli import app
+from client.explanation.case.regions import HOT
+from client.explanation.case.sending import parse_archive
+from client.site import Site, load_site
+from common.errors import SendingError
+from common.models.published import read_published
+from common.processes import free_port
+
+CAPTURE, SEGMENTATION = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.66.4"
+PRESENTATION, REPORT = "1.2.840.10008.5.1.4.1.1.11.1", "1.2.840.10008.5.1.4.1.1.88.33"
+
+
+@pytest.fixture(scope="module")
+def site(phantom, tmp_path_factory):
+    return Site("TUH", phantom / "TUH", tmp_path_factory.mktemp("state"))
+
+
+def call(site, *arguments):
+    options = ["--site", site.name, "--state", str(site.state), "explain", "--data", str(site.data)]
+    return CliRunner().invoke(app, [*options, "--method", "hirescam", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def objects(site, untrained):
+    """Path to data set of everything that was written for two exams."""
+    result = call(site, "--model", untrained, "--worst", 2)
+    assert result.exit_code == 0, result.output
+    return {path: pydicom.dcmread(path) for path in sorted(site.reports.glob("cases/*/*/dicom/*.dcm"))}
+
+
+@pytest.fixture(scope="module")
+def originals(site):
+    found = (pydicom.dcmread(path) for path in site.data.glob("dicom/*.dcm"))
+    return {str(one.SOPInstanceUID): one for one in found}
+
+
+def of_kind(objects, kind):
+    return [made for made in objects.values() if made.SOPClassUID == kind]
+
+
+def source_of(made, originals):
+    """The original that an object says it is of."""
+    if made.SOPClassUID == SEGMENTATION:
+        return originals[str(made.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID)]
+    return originals[str(made.ReferencedSeriesSequence[0].ReferencedImageSequence[0].ReferencedSOPInstanceUID)]
+
+
+def test_every_view_has_its_objects_and_every_exam_its_report(objects):
+    kinds = {kind: len(of_kind(objects, kind)) for kind in (CAPTURE, SEGMENTATION, PRESENTATION, REPORT)}
+    assert kinds[CAPTURE] == kinds[SEGMENTATION] == 4
+    assert 0 < kinds[PRESENTATION] <= 4
+    assert kinds[REPORT] == 2
+    assert sum(kinds.values()) == len(objects)
+
+
+def test_patient_and_study_are_those_of_the_original(objects, originals):
+    patients = {(str(one.PatientID), str(one.PatientName), one.StudyInstanceUID) for one in originals.values()}
+    for made in objects.values():
+        assert (str(made.PatientID), str(made.PatientName), made.StudyInstanceUID) in patients
+    for kind in (SEGMENTATION, PRESENTATION):
+        for made in of_kind(objects, kind):
+            original = source_of(made, originals)
+            assert made.PatientID == original.PatientID and made.StudyInstanceUID == original.StudyInstanceUID
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="no dciodvfy here (Debian: dicom3tools)")
+def test_an_independent_validator_finds_no_errors(objects):
+    for path in objects:
+        result = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+        assert "Error" not in result.stdout + result.stderr, (path.name, result.stderr)
+
+
+@pytest.mark.skipif(shutil.which("dsrdump") is None, reason="no dcmtk here")
+def test_dcmtk_opens_everything(objects):
+    for path, made in objects.items():
+        if made.SOPClassUID == REPORT:
+            shown = subprocess.run(["dsrdump", path], capture_output=True, text=True, check=True).stdout
+            assert "Probability of malignancy" in shown and "Breast structure" in shown
+        elif made.SOPClassUID == CAPTURE:
+            subprocess.run(["dcm2pnm", path, "/dev/null"], capture_output=True, check=True)
+        else:
+            assert subprocess.run(["dcmdump", path], capture_output=True, check=True).stdout
+
+
+def polygons_of_report(made):
+    """All outlines of a Structured Report with the image they lie on, by walking its content."""
+    waiting, found = list(made.ContentSequence), []
+    while waiting:
+        item = waiting.pop()
+        waiting += list(item.get("ContentSequence", []))
+        if item.ValueType == "SCOORD":
+            (image,) = item.ContentSequence
+            found.append((str(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID), item.GraphicData))
+    return found
+
+
+def drawn(original, points):
+    """Pixels whose centres lie inside an outline."""
+    y, x = np.mgrid[: original.Rows, : original.Columns] + 0.5
+    inside = Outline(np.reshape(points, (-1, 2))).contains_points(np.stack([x.ravel(), y.ravel()], axis=1))
+    return inside.reshape(x.shape)
+
+
+def test_outlines_and_maps_lie_where_the_explainer_looked(objects, originals, site, untrained):
+    """Drawn by another hand over the original: overlap with the map of the segmentation, in report and viewer."""
+    maps = {}
+    for made in of_kind(objects, SEGMENTATION):
+        original = source_of(made, originals)
+        assert (made.Rows, made.Columns) == (original.Rows, original.Columns)
+        values = made.pixel_array / made.MaximumFractionalValue
+        assert 0 < values.max() <= 1
+        maps[str(original.SOPInstanceUID)] = values
+    seen = {uid: np.zeros(values.shape, bool) for uid, values in maps.items()}
+    for made in of_kind(objects, REPORT):
+        for uid, points in polygons_of_report(made):
+            seen[uid] |= drawn(originals[uid], points)
+    for uid, outlined in seen.items():
+        hot = maps[uid] >= HOT
+        if outlined.any():
+            assert (outlined & hot).sum() / (outlined | hot).sum() > 0.9
+    assert any(outlined.any() for outlined in seen.values())
+    for made in of_kind(objects, PRESENTATION):
+        uid = str(source_of(made, originals).SOPInstanceUID)
+        shown = np.zeros_like(seen[uid])
+        for item in made.GraphicAnnotationSequence[0].GraphicObjectSequence:
+            assert item.GraphicAnnotationUnits == "PIXEL"
+            shown |= drawn(originals[uid], item.GraphicData)
+        assert (shown == seen[uid]).all()
+    _agrees_with_the_network(maps, site, untrained)
+
+
+def _agrees_with_the_network(maps, site, untrained):
+    """The segmentation is the map of the explainer, on the breast, whichever side it is."""
+    published = read_published(untrained)
+    data = load_site(site, published.task)
+    for breast, views in zip(data.breasts, data.views, strict=True):
+        for view, image in zip(breast.views, views, strict=True):
+            uid = str(pydicom.dcmread(view.file, stop_before_pixels=True).SOPInstanceUID)
+            if uid in maps:
+                x0, y0, x1, y1 = image.geometry.crop
+                outside = maps[uid].copy()
+                outside[y0:y1, x0:x1] = 0
+                assert not outside.any() and maps[uid].any()
+
+
+def test_the_same_report_twice_has_the_same_uids(objects, site, untrained):
+    assert call(site, "--model", untrained, "--worst", 2, "--replace").exit_code == 0
+    again = {path: pydicom.dcmread(path).SOPInstanceUID for path in objects}
+    assert again == {path: made.SOPInstanceUID for path, made in objects.items()}
+
+
+@pytest.mark.skipif(shutil.which("storescp") is None, reason="no dcmtk here")
+def test_an_archive_takes_everything(objects, site, untrained, tmp_path):
+    port = free_port()
+    with subprocess.Popen(["storescp", "-od", tmp_path, str(port)], stderr=subprocess.DEVNULL) as archive:
+        try:
+            time.sleep(0.5)
+            result = call(site, "--model", untrained, "--worst", 2, "--send", f"127.0.0.1:{port}/ARCHIVE")
+        finally:
+            archive.kill()
+    assert result.exit_code == 0, result.output
+    assert f"{len(objects)} DICOM objects sent" in result.output
+    stored = [pydicom.dcmread(path) for path in tmp_path.iterdir()]
+    assert {made.SOPInstanceUID for made in stored} == {made.SOPInstanceUID for made in objects.values()}
+
+
+def test_an_archive_that_is_not_there_is_named_and_the_reports_stay(objects, site, untrained):
+    result = call(site, "--model", untrained, "--worst", 2, "--send", f"127.0.0.1:{free_port()}/ARCHIVE")
+    assert result.exit_code == 47 and "it cannot be reached" in result.output
+    assert all(path.exists() for path in objects)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host", "host:104", "host:0/A", "host:99999/A", "host:104/", "a b:104/A", "h:1/" + "A" * 17]
+)
+def test_what_is_no_address_of_an_archive(text):
+    with pytest.raises(SendingError, match="is no address of an archive"):
+        parse_archive(text)
+
+
+def test_an_address_of_an_archive():
+    archive = parse_archive("pacs.local:11112/MY ARCHIVE")
+    assert (archive.host, archive.port, archive.title) == ("pacs.local", 11112, "MY ARCHIVE")
+
+
+def test_an_original_that_is_no_dicom_has_a_report_without_objects(phantom, untrained, tmp_path):
+    folder = shutil.copytree(phantom / "TUH", tmp_path / "TUH")
+    manifest = (folder / "manifest.csv").read_text()
+    for path in (folder / "dicom").glob("*.dcm"):
+        pixels = pydicom.dcmread(path).pixel_array.astype(np.uint16)
+        Image.fromarray(pixels * 16).save(path.with_suffix(".png"))
+    (folder / "manifest.csv").write_text(manifest.replace(".dcm", ".png"))
+    site = Site("TUH", folder, tmp_path / "state")
+    result = call(site, "--model", untrained, "--worst", 1)
+    assert result.exit_code == 0, result.output
+    assert list(site.reports.glob("cases/*/*/report.html"))
+    assert not list(site.reports.glob("cases/*/*/dicom/*.dcm"))
