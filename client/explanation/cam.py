@@ -17,20 +17,20 @@ from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
 from pytorch_grad_cam.base_cam import BaseCAM
 from torch import nn
 
+from client.explanation.detected import Explained, require_classifier
 from client.explanation.maps import Maps, device_of, explained_copy, only_tissue, views_at_once
 from client.explanation.two_inputs import TwoInputClassifier, two_inputs
 from common.models.backbones import Stage
-from common.models.classifier import BreastClassifier
 
 FINEST_STRIDE = 8
 """Pixels of a cell of the map: larger cells are larger than many lesions, and what fires them need not lie in their
 middle; smaller ones add nothing."""
 
-Cells = Callable[[BreastClassifier, Stage, torch.Tensor], Maps]
+Cells = Callable[[Explained, Stage, torch.Tensor], Maps]
 """Model (a copy), target stage and images to one value a cell, ``(N, h, w)``; negative ones are cut off."""
 
 
-def cam(name: str, model: BreastClassifier, images: torch.Tensor) -> Maps:
+def cam(name: str, model: Explained, images: torch.Tensor) -> Maps:
     """Where the model sees malignancy, by one of :data:`CAMS`; not scaled, so that values compare across views.
 
     Args:
@@ -51,7 +51,7 @@ def cam(name: str, model: BreastClassifier, images: torch.Tensor) -> Maps:
     return only_tissue(rows @ coarse @ columns.T, images)
 
 
-def target_stage(model: BreastClassifier) -> Stage:
+def target_stage(model: Explained) -> Stage:
     """The stage whose output is weighed: the finest of stride 8 or more."""
     return min((stage for stage in model.stages if stage.stride >= FINEST_STRIDE), key=lambda stage: stage.stride)
 
@@ -59,7 +59,7 @@ def target_stage(model: BreastClassifier) -> Stage:
 def _by_gradient(kind: type[BaseCAM]) -> Cells:
     """A method of the package that weighs activations by the logit's gradient."""
 
-    def cells(model: BreastClassifier, stage: Stage, images: torch.Tensor) -> Maps:
+    def cells(model: Explained, stage: Stage, images: torch.Tensor) -> Maps:
         layer = _layer(model, stage)
         with _leaf(layer):
             method = kind(model, [layer])
@@ -77,7 +77,7 @@ def _by_gradient(kind: type[BaseCAM]) -> Cells:
     return cells
 
 
-def _first_component(model: BreastClassifier, stage: Stage, images: torch.Tensor) -> Maps:
+def _first_component(model: Explained, stage: Stage, images: torch.Tensor) -> Maps:
     """Activations along their first principal direction; which end is up is told by the larger peak.
 
     Blind to the logit: it shows what the layer responds to most. Source: Muhammad and Yeasin 2020, "Eigen-CAM"; the
@@ -92,13 +92,13 @@ def _first_component(model: BreastClassifier, stage: Stage, images: torch.Tensor
     return _numpy(torch.where(lowest > highest, -found, found).view(len(images), *activations.shape[2:]))
 
 
-def _by_score(model: BreastClassifier, stage: Stage, images: torch.Tensor) -> Maps:
+def _by_score(model: Explained, stage: Stage, images: torch.Tensor) -> Maps:
     """Each channel weighs as much as the logit rises when only what it shows is left of the view.
 
     Grey values are masked, with middling tissue at 0; what is air stays air. Source: Wang et al. 2020, "Score-CAM",
     equations 5 to 7.
     """
-    network = TwoInputClassifier(model)
+    network = TwoInputClassifier(require_classifier(model, "scorecam"))
     found = []
     for index in range(len(images)):
         view = two_inputs(images[index : index + 1])
@@ -118,7 +118,7 @@ def _by_score(model: BreastClassifier, stage: Stage, images: torch.Tensor) -> Ma
     return _numpy(torch.stack(found))
 
 
-def _by_ablation(model: BreastClassifier, stage: Stage, images: torch.Tensor) -> Maps:
+def _by_ablation(model: Explained, stage: Stage, images: torch.Tensor) -> Maps:
     """Each channel weighs as much as the logit falls without it.
 
     Source: Desai and Ramaswamy 2020, "Ablation-CAM", equation 3, without its division by the logit: ours has a sign,
@@ -151,11 +151,11 @@ CAMS: dict[str, Cells] = {
 and Carin 2020 (every cell's own gradient in place of their mean); ``layercam``: Jiang et al. 2021."""
 
 
-def _layer(model: BreastClassifier, stage: Stage) -> nn.Module:
+def _layer(model: Explained, stage: Stage) -> nn.Module:
     return model.backbone.get_submodule(stage.modules[-1])
 
 
-def _activations(model: BreastClassifier, stage: Stage, images: torch.Tensor) -> torch.Tensor:
+def _activations(model: Explained, stage: Stage, images: torch.Tensor) -> torch.Tensor:
     """Output ``(N, C, h, w)`` of the stage."""
     found: list[torch.Tensor] = []
     # A clone: what follows may work in place.

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import torch
 
 from client.explanation.cam import CAMS, cam
+from client.explanation.detected import Explained, require_classifier
 from client.explanation.maps import Explanation
 from common.models.classifier import BreastClassifier
 
-Explainer = Callable[[BreastClassifier, torch.Tensor, torch.Tensor], Explanation]
+Explainer = Callable[[Explained, torch.Tensor, torch.Tensor], Explanation]
 """Model, views ``(N, 1, H, W)`` and background ``(K, 1, H, W)`` to an explanation of each view's logit.
 
 The model is afterwards what it was. Only attributions look at the background.
@@ -18,18 +19,18 @@ The model is afterwards what it was. Only attributions look at the background.
 
 
 def _cam(name: str) -> Explainer:
-    def explainer(model: BreastClassifier, images: torch.Tensor, background: torch.Tensor) -> Explanation:
+    def explainer(model: Explained, images: torch.Tensor, background: torch.Tensor) -> Explanation:
         return Explanation(cam(name, model, images))
 
     return explainer
 
 
 def _attribution(name: str) -> Explainer:
-    def explainer(model: BreastClassifier, images: torch.Tensor, background: torch.Tensor) -> Explanation:
+    def explainer(model: Explained, images: torch.Tensor, background: torch.Tensor) -> Explanation:
         from client.explanation import attribution  # shap and what it brings take a second to import
 
-        explain: Explainer = getattr(attribution, name)
-        return explain(model, images, background)
+        explain: Callable[[BreastClassifier, torch.Tensor, torch.Tensor], Explanation] = getattr(attribution, name)
+        return explain(require_classifier(model, name), images, background)
 
     return explainer
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from client.explanation.detected import DetectedScore, Explained
 from common.models.classifier import AIR, BreastClassifier
 
 PIXELS_AT_ONCE = 16 * 256 * 192
 """Pixels of a batch: memory grows neither with the number of views nor with their size."""
 
+M = TypeVar("M", BreastClassifier, DetectedScore, Explained)
 Maps = npt.NDArray[np.float32]
 Gaps = npt.NDArray[np.float64]
 
@@ -30,12 +33,12 @@ class Explanation:
     gap: Gaps | None = None
 
 
-def explained_copy(model: BreastClassifier) -> BreastClassifier:
+def explained_copy(model: M) -> M:
     """The model in float32 and evaluation mode; what is done to the copy, the model does not feel."""
     return copy.deepcopy(model).float().eval().requires_grad_(False)
 
 
-def device_of(model: BreastClassifier) -> torch.device:
+def device_of(model: Explained) -> torch.device:
     """Where a model's parameters lie."""
     return next(model.parameters()).device
 

@@ -10,12 +10,13 @@ import numpy.typing as npt
 import torch
 
 from client.evaluation import probabilities
+from client.explanation.detected import Explained
 from client.explanation.maps import explained_copy
 from client.explanation.sanity import Explain, cascading_randomisation
 from common.imaging.box import Box
 from common.metrics.explanation import mask_of_boxes, overlap, rank_accuracy
 from common.metrics.faithfulness import faithfulness_correlation, pixel_flipping, sensitivity
-from common.models.classifier import AIR, BreastClassifier
+from common.models.classifier import AIR
 
 Maps = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -39,7 +40,7 @@ class Quality:
 
 
 def measure_quality(
-    model: BreastClassifier,
+    model: Explained,
     explain: Explain,
     images: Maps,
     boxes: Sequence[Sequence[Box]],
@@ -60,9 +61,7 @@ def measure_quality(
     return _measure(explained_copy(model), explain, images, boxes, seed)
 
 
-def _measure(
-    model: BreastClassifier, explain: Explain, images: Maps, boxes: Sequence[Sequence[Box]], seed: int
-) -> Quality:
+def _measure(model: Explained, explain: Explain, images: Maps, boxes: Sequence[Sequence[Box]], seed: int) -> Quality:
     def score(some: Maps) -> Floats:
         return _scores(model, some)
 
@@ -85,7 +84,7 @@ def _measure(
     )
 
 
-def _scores(model: BreastClassifier, images: Maps) -> Floats:
+def _scores(model: Explained, images: Maps) -> Floats:
     """Probability of malignancy of every view."""
     with torch.inference_mode():
         logits = [

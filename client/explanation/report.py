@@ -13,6 +13,7 @@ import torch
 
 from client.evaluation import MINIMUM_CELL, estimate, probabilities
 from client.explanation.controls import control_maps
+from client.explanation.detected import Explained
 from client.explanation.explainers import EXPLAINERS
 from client.explanation.gallery import draw_gallery_picture
 from client.explanation.maps import Explanation, Maps, explained_copy
@@ -27,7 +28,6 @@ from common.errors import ExplainerError
 from common.imaging.box import Box
 from common.metrics.bootstrap import bootstrap_mean
 from common.metrics.explanation import energy_in_boxes, pointing_game
-from common.models.classifier import BreastClassifier
 from common.protocol import Estimate, ExplanationScore
 
 VIEWS_AT_ONCE = 16
@@ -62,7 +62,7 @@ def shown_views(data: SiteData, breasts: Sequence[int]) -> list[ShownView]:
 
 
 def explain(
-    model: BreastClassifier,
+    model: Explained,
     data: SiteData,
     background: torch.Tensor,
     config: EvaluationConfig,
@@ -107,7 +107,7 @@ def _stack(views: Sequence[ShownView]) -> torch.Tensor:
 
 
 def _explained(
-    method: str, model: BreastClassifier, views: Sequence[ShownView], background: torch.Tensor, description: str
+    method: str, model: Explained, views: Sequence[ShownView], background: torch.Tensor, description: str
 ) -> Explanation:
     parts = []
     with progress.track(description, len(views)) as advance:
@@ -153,7 +153,7 @@ def _chosen(data: SiteData, logits: Logits, number: int) -> list[int]:
 
 
 def draw_gallery(
-    model: BreastClassifier,
+    model: Explained,
     data: SiteData,
     background: torch.Tensor,
     logits: Logits,
@@ -171,7 +171,7 @@ def draw_gallery(
 
 
 def _draw_gallery(
-    model: BreastClassifier,
+    model: Explained,
     data: SiteData,
     background: torch.Tensor,
     logits: Logits,

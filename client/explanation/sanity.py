@@ -11,11 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from client.explanation.detected import Explained
 from common.metrics.explanation import rank_correlation
-from common.models.classifier import AIR, BreastClassifier
+from common.models.classifier import AIR
 
 Maps = npt.NDArray[np.float32]
-Explain = Callable[[BreastClassifier, torch.Tensor], Maps]
+Explain = Callable[[Explained, torch.Tensor], Maps]
 """Model and images ``(N, 1, H, W)`` to maps ``(N, H, W)``."""
 
 
@@ -29,9 +30,7 @@ class Forgotten:
     """``(N,)``, Spearman's correlation with the maps of the trained model over the breast."""
 
 
-def cascading_randomisation(
-    model: BreastClassifier, explain: Explain, images: torch.Tensor, seed: int
-) -> Iterator[Forgotten]:
+def cascading_randomisation(model: Explained, explain: Explain, images: torch.Tensor, seed: int) -> Iterator[Forgotten]:
     """Randomise a copy of the model from the head to the stem; the maps must lose their likeness.
 
     A map that keeps it (an edge detector's, the image's own intensity) says nothing of what the model
@@ -50,7 +49,7 @@ def cascading_randomisation(
         yield Forgotten(name, likeness(trained, explain(copied, images), images))
 
 
-def untaught(model: BreastClassifier, seed: int) -> BreastClassifier:
+def untaught(model: Explained, seed: int) -> Explained:
     """A copy of the model that has forgotten everything: the end of the cascade."""
     *_, (_, copied) = forgetting(model, seed)
     return copied
@@ -63,7 +62,7 @@ def likeness(one: Maps, other: Maps, images: torch.Tensor) -> npt.NDArray[np.flo
     return np.array([rank_correlation(first, second, inside) for first, second, inside in pairs])
 
 
-def forgetting(model: BreastClassifier, seed: int) -> Iterator[tuple[str, BreastClassifier]]:
+def forgetting(model: Explained, seed: int) -> Iterator[tuple[str, Explained]]:
     """The same copy of the model again and again, of which ever more is initialised anew, from the head to the stem."""
     copied = copy.deepcopy(model)
     parts: list[tuple[str, list[nn.Module]]] = [("head", [copied.head])]

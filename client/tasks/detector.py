@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,6 +13,9 @@ from client.detection.evaluation import measure as measured
 from client.detection.evaluation import summarise
 from client.detection.gallery import draw_gallery
 from client.detection.reading import read_site
+from client.explanation.background import choose_background
+from client.explanation.detected import DetectedScore
+from client.explanation.report import explain
 from client.site import Site
 from client.tasks.inquiry import Inquiry
 from common.configuration import TaskConfig
@@ -87,11 +92,13 @@ def examine(
     """The same, with a gallery of hits, misses and false alarms."""
     reading = read_site(model, data, task, inquiry.name)
     draw_gallery(data, reading, task.evaluation, site)
-    return measured(data, reading, task.evaluation, inquiry.seed)
+    report = measured(data, reading, task.evaluation, inquiry.seed)
+    return replace(report, explanations=explained(model, data, task, inquiry, training))
 
 
 def explained(
     model: MassDetector, data: SiteData, task: TaskConfig, inquiry: Inquiry, training: SiteData
 ) -> dict[str, ExplanationScore]:
-    """None: a detector says itself where it sees a lesion."""
-    return {}
+    """Explanations of the surest box's score, against the doctors' boxes."""
+    background = choose_background(training, task.evaluation.background, inquiry.seed)
+    return explain(DetectedScore(model), data, background, task.evaluation, inquiry.name, inquiry.seed)

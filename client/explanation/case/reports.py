@@ -25,6 +25,7 @@ from client.explanation.case.dicom import dicom_objects
 from client.explanation.case.page import heat, per_cent, render
 from client.explanation.case.reliability import Reliability
 from client.explanation.case.sending import Archive, send
+from client.explanation.detected import Explained
 from client.explanation.explainers import EXPLAINERS
 from client.explanation.maps import Maps
 from client.explanation.sanity import Explain
@@ -37,7 +38,6 @@ from common.configuration.naming import nearest
 from common.data.dataset import SiteData
 from common.errors import CaseError
 from common.imaging.box import Box
-from common.models.classifier import BreastClassifier
 from common.models.published import PublishedModel
 from common.page.style import style_sheet
 
@@ -124,7 +124,7 @@ def write_reports(
 
 
 def _explainer(method: str, background: torch.Tensor) -> Explain:
-    def explain(model: BreastClassifier, images: torch.Tensor) -> Maps:
+    def explain(model: Explained, images: torch.Tensor) -> Maps:
         return EXPLAINERS[method](model, images, background).maps
 
     return explain
