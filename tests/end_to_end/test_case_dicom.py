@@ -208,3 +208,19 @@ def test_an_original_that_is_no_dicom_has_a_report_without_objects(phantom, untr
     assert result.exit_code == 0, result.output
     assert list(site.reports.glob("cases/*/*/report.html"))
     assert not list(site.reports.glob("cases/*/*/dicom/*.dcm"))
+
+
+def test_an_original_without_spacing_has_its_objects_too(phantom, untrained, tmp_path):
+    """As real archives hold them; highdicom wants the spacing for the list of images of a report."""
+    folder = shutil.copytree(phantom / "TUH", tmp_path / "TUH")
+    for path in (folder / "dicom").glob("*.dcm"):
+        original = pydicom.dcmread(path)
+        for tag in ("ImagerPixelSpacing", "PixelSpacing", "PatientOrientation", "FrameOfReferenceUID"):
+            if tag in original:
+                del original[tag]
+        original.save_as(path)
+    site = Site("TUH", folder, tmp_path / "state")
+    result = call(site, "--model", untrained, "--worst", 1)
+    assert result.exit_code == 0, result.output
+    kinds = {pydicom.dcmread(path).SOPClassUID for path in site.reports.glob("cases/*/*/dicom/*.dcm")}
+    assert {CAPTURE, REPORT, SEGMENTATION} <= kinds

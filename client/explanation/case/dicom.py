@@ -8,8 +8,9 @@ map, a Grayscale Softcopy Presentation State with the outlines of the hot region
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -24,6 +25,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from client.explanation.case.case import Case, CaseBreast, CaseView, picture_name
 from client.explanation.case.regions import Region, hot_regions
+from common import progress
 from common.code import software_version
 from common.models.published import PublishedModel
 
@@ -64,7 +66,8 @@ class _Source:
 def dicom_objects(case: Case, published: PublishedModel, method: str, pictures: dict[str, bytes]) -> Iterator[Written]:
     """Make the objects of a case; nothing for views whose originals are no DICOM files.
 
-    The same case, model and program give the same UIDs, so that an archive knows a second copy.
+    An object that cannot be made, because the original's header lacks what it needs, is left out and said. The same
+    case, model and program give the same UIDs, so that an archive knows a second copy.
 
     Args:
         case: the exam.
@@ -77,16 +80,23 @@ def dicom_objects(case: Case, published: PublishedModel, method: str, pictures: 
     for source in sources:
         stem = picture_name(source.item, source.number)
         about = _About(source, published, method)
-        yield Written(f"{stem}-picture.dcm", about.capture(pictures[stem], next(numbers)))
+        yield from _written(f"{stem}-picture.dcm", partial(about.capture, pictures[stem], next(numbers)))
         if source.maximum > 0:
-            yield Written(f"{stem}-map.dcm", about.segmentation(next(numbers)))
+            yield from _written(f"{stem}-map.dcm", partial(about.segmentation, next(numbers)))
         if source.regions:
-            yield Written(f"{stem}-outlines.dcm", about.presentation(next(numbers)))
+            yield from _written(f"{stem}-outlines.dcm", partial(about.presentation, next(numbers)))
     studies: dict[str, list[_Source]] = {}
     for source in sources:
         studies.setdefault(str(source.original.StudyInstanceUID), []).append(source)
     for place, some in enumerate(studies.values(), 1):
-        yield Written(f"report-{place}.dcm", _report(some, published, method, next(numbers)))
+        yield from _written(f"report-{place}.dcm", partial(_report, some, published, method, next(numbers)))
+
+
+def _written(name: str, make: Callable[[], Dataset]) -> Iterator[Written]:
+    try:
+        yield Written(name, make())
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # what highdicom misses in a header
+        progress.say(f"no {name}: the original's header does not do: {error}")
 
 
 def _sources(case: Case, method: str) -> Iterator[_Source]:
@@ -227,7 +237,7 @@ def _report(sources: Sequence[_Source], published: PublishedModel, method: str, 
         hd.sr.ObservationContext(observer_device_context=hd.sr.ObserverContext(codes.DCM.Device, device)),
         hd.sr.CodedConcept("71651007", "SCT", "Mammography"),
         groups,
-        referenced_images=originals,
+        referenced_images=[original for original in originals if "ImagerPixelSpacing" in original] or None,
     )
     key = [str(source.original.SOPInstanceUID) for source in sources]
     made = hd.sr.ComprehensiveSR(
