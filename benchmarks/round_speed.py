@@ -1,6 +1,6 @@
 """Seconds of a round of a deployed federation on loopback: three sites, TLS, models of real size, hardly any training.
 
-From the repository's root: ``python benchmarks/round_speed.py [BACKBONE ...]``. Prints a Markdown table. Everything
+From the repository's root: ``python benchmarks/round_speed.py [BACKBONE | retinanet-BACKBONE ...]``. Prints a Markdown table. Everything
 is real but the data: eight phantom patients a site at 32 x 32 pixels, one step a round. What the sites say they
 trained for is shown apart; processor time is that of all processes.
 """
@@ -42,6 +42,15 @@ SETTINGS = [
 ]
 
 
+DETECTOR = [
+    "task=detector",
+    "imaging.height=64",
+    "imaging.width=48",
+    "detector.smallest_mm=25",
+    "data.test_fraction=0.3",
+]
+
+
 def processor_seconds() -> float:
     """Processor time that this process and everything below it have used."""
     ticks = 0
@@ -54,7 +63,9 @@ def processor_seconds() -> float:
 
 def rounds_of(home: FederationHome, backbone: str) -> tuple[list[RoundRecord], float, float]:
     """Run a federation of this backbone; returns its rounds, processor seconds of one, and the time besides them."""
-    run = new_run(home, backbone, load_run("tiny", [*SETTINGS, f"model.backbone={backbone}"]))
+    kind, _, name = backbone.rpartition("-")
+    more = DETECTOR if kind == "retinanet" else []
+    run = new_run(home, backbone, load_run("tiny", [*SETTINGS, *more, f"model.backbone={name}"]))
     begun = time.monotonic()
     used: dict[int, float] = {}
     while run.state.order < run.order.number or run.state.state in OPEN:
@@ -96,4 +107,4 @@ def main(backbones: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["resnet8", "resnet18", "convnext_tiny"])
+    main(sys.argv[1:] or ["resnet8", "resnet18", "retinanet-resnet50"])

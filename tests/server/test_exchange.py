@@ -116,3 +116,21 @@ def test_an_answer_from_another_node_is_not_taken():
             return reply
 
     assert list(ask(Mixed([]), deadline=1.0)) == ["MCS"]
+
+
+def test_a_reply_that_comes_again_counts_once_now_and_in_later_questions():
+    """A replay with its old envelope; one in a new envelope is a stale reply (``test_admission.py``)."""
+
+    class Replaying(LocalGrid):
+        heard = ()
+
+        def pull_messages(self, message_ids):
+            self.heard = (*self.heard, *super().pull_messages(message_ids))
+            return [*self.heard, *self.heard]
+
+    grid = Replaying(app, {name: {"site": name} for name in ("MCS", "TUH")})
+    nodes = {node.name: node.node_id for node in grid.get_nodes()}
+    for _ in range(3):
+        answers = list(exchange(grid, nodes, lambda _: RecordDict(), "query.site", "1", 10.0))
+        assert sorted((site, reply["r"]["site"]) for site, reply in answers) == [("MCS", "MCS"), ("TUH", "TUH")]
+    assert len(grid.heard) == 6
