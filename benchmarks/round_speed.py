@@ -1,8 +1,8 @@
 """Seconds of a round of a deployed federation on loopback: three sites, TLS, models of real size, hardly any training.
 
-From the repository's root: ``python benchmarks/round_speed.py [BACKBONE | retinanet-BACKBONE ...]``. Prints a Markdown table. Everything
-is real but the data: eight phantom patients a site at 32 x 32 pixels, one step a round. What the sites say they
-trained for is shown apart; processor time is that of all processes.
+From the repository's root: ``python benchmarks/round_speed.py [BACKBONE | retinanet-BACKBONE ...]``. Prints a Markdown
+table. Everything is real but the data: eight phantom patients a site at 32 x 32 pixels (a detector: 64 x 48), one step
+a round. What the sites say they trained for is shown apart; processor time is that of all processes.
 """
 
 from __future__ import annotations

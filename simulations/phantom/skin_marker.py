@@ -32,9 +32,12 @@ def add_skin_marker(
     if mass is not None:
         x, y, radius = mass
         away = np.hypot(frame.x()[None, :] - np.float32(x), frame.y()[:, None] - np.float32(y)) - np.float32(radius)
-    room = (depth > FROM_SKIN_MM) & (away > (FROM_MASS_MM if mass is not None else 0.0))
+    edge = RADIUS_MM + WIRE_MM  # the ring is whole in the picture
+    down, across = frame.y()[:, None], frame.x()[None, :]
+    shown = (across > edge) & (down > frame.top + edge) & (down < frame.top + frame.rows * frame.spacing - edge)
+    room = shown & (depth > FROM_SKIN_MM) & (away > (FROM_MASS_MM if mass is not None else 0.0))
     if not room.any():
-        room = (depth > 0) & (away == away[depth > 0].max())
+        room = (depth > 0) & (away == away[depth > 0].max())  # wherever it is farthest
     row, column = np.argwhere(room)[int(rng.integers(int(room.sum())))]
     centre = float(frame.x()[column]), float(frame.y()[row])
     area, dx, dy = frame.window(*centre, RADIUS_MM + 2 * WIRE_MM)

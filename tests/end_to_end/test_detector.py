@@ -87,7 +87,7 @@ def test_the_published_model_stands_alone_and_repeats(detected, phantom, run, tm
 def test_a_classifiers_backbone_is_its_start(phantom, run, untrained, tmp_path):
     weights = f"model.initial_weights={untrained}"
     out = tmp_path / "out"
-    result = run(phantom, out, *DETECTOR, "model.backbone=resnet10", "federation.rounds=1", weights)
+    result = run(phantom, out, *DETECTOR, "federation.rounds=1", weights)
     assert result.exit_code == 0, result.output
     assert "initial weights:" in result.output
 

@@ -64,7 +64,7 @@ def test_no_identifier_path_or_date_leaves_a_site(own_phantom, tmp_path):
     for name in ("MCS", "TUH"):
         name_patients(own_phantom / name)
     heard = federate(own_phantom, tmp_path / "run")
-    assert len(heard) > 1e7, "updates were heard"
+    assert len(heard) > 1e6, "updates were heard"  # two of 300,000 parameters in bf16
     assert b"TrainReport" in heard
     assert b"EvaluationReport" in heard
     for secret in (*SECRETS, str(tmp_path)):

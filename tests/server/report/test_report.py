@@ -223,7 +223,7 @@ def test_unknown_boxes_are_called_unknown(example_run: Path, change: Change) -> 
     change("sites.json", lambda found: found["RAW"].update(boxes="unknown", source="folder"))
     change("evaluation.json", lambda found: found["sites"]["RAW"].update(explanations={}))
     text = _page(example_run).text
-    assert text.count("boxes unknown") == 2 * len(("hirescam", "gradcam", "shap", "intensity", "random"))
+    assert text.count("boxes unknown") == 3 * len(("hirescam", "gradcam", "shap", "intensity", "random"))
     assert "4 sites trained together" in text and "simulated" not in text
 
 

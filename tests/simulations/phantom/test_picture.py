@@ -59,7 +59,7 @@ def test_a_skin_marker_is_a_whole_ring_in_the_breast_and_away_from_the_mass(rows
     plain = render_view(patient, "CC", REFERENCE, rows=rows)
     ringed = render_view(patient, "CC", REFERENCE, rows=rows, skin_marker=True)
     change = decode(ringed.stored, REFERENCE).astype(float) - decode(plain.stored, REFERENCE).astype(float)
-    ring = change > 0.3 * change.max()
+    ring = change > 0.1 * change.max()  # over bright tissue there is less left to add
     assert plain.box == ringed.box and ring[plain.breast].sum() == ring.sum() > 0
     assert label(ring, np.ones((3, 3)))[1] == 1 and label(~ring)[1] == 2, "one ring, with an inside"
     rows_of, columns_of = np.nonzero(ring)
