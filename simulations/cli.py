@@ -145,8 +145,9 @@ def data(
 @app.command()
 def scenarios() -> None:
     """List the shipped scenarios."""
+    width = max(map(len, names("simulation")))
     for name in names("simulation"):
-        typer.echo(f"{name:10} {load_run(name).description}")
+        typer.echo(f"{name:{width}}  {load_run(name).description}")
 
 
 def main() -> None:
