@@ -164,26 +164,16 @@ def draw_gallery(
 
     If it is refused there is no gallery; the site's log says why.
     """
-    try:
-        _draw_gallery(model, data, background, logits, config, site)
-    except ExplainerError as error:
-        logger.error("the gallery is not drawn: %s", error)
-
-
-def _draw_gallery(
-    model: Explained,
-    data: SiteData,
-    background: torch.Tensor,
-    logits: Logits,
-    config: EvaluationConfig,
-    site: Site,
-) -> None:
     chance = probabilities(logits)
     threshold = _operating_threshold(data, chance, config.specificity)
     entries = []
     folder = site.reports / "gallery"
     views = shown_views(data, _chosen(data, logits, config.gallery))
-    maps = _explained(config.explainers[0], model, views, background, f"{site.name}: gallery").maps if views else ()
+    try:
+        maps = _explained(config.explainers[0], model, views, background, f"{site.name}: gallery").maps if views else ()
+    except ExplainerError as error:
+        logger.error("the gallery is not drawn: %s", error)
+        return
     for number, (view, found) in enumerate(zip(views, maps, strict=True), 1):
         breast, score = data.breasts[view.breast], float(chance[view.breast])
         name = f"{number:02d}-{view.view}.png"

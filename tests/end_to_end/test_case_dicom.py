@@ -208,6 +208,8 @@ def test_an_original_that_is_no_dicom_has_a_report_without_objects(phantom, untr
     assert result.exit_code == 0, result.output
     assert list(site.reports.glob("cases/*/*/report.html"))
     assert not list(site.reports.glob("cases/*/*/dicom/*.dcm"))
+    result = call(site, "--model", untrained, "--worst", 1, "--send", f"127.0.0.1:{free_port()}/ARCHIVE")
+    assert result.exit_code == 47 and "there is nothing to send" in result.output
 
 
 def test_an_original_without_spacing_has_its_objects_too(phantom, untrained, tmp_path):

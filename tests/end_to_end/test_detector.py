@@ -16,7 +16,7 @@ from tests.end_to_end.test_what_leaves_a_site import SECRETS, federate, name_pat
 
 DETECTOR = [
     "task=detector", "model.backbone=resnet8", "detector.channels=16", "detector.tower_convolutions=1",
-    "federation.rounds=2", "federation.selection=validation_froc", "data.test_fraction=0.4",
+    "federation.rounds=2", "federation.selection=validation_froc", "data.test_fraction=0.4", "evaluation.explained=6",
 ]  # fmt: skip
 
 
@@ -44,6 +44,13 @@ def test_a_run_leaves_its_figures(detected):
     for way in (summary["baselines"]["froc"]["local"]["TUH"], summary["baselines"]["froc"]["pooled"]):
         assert set(way["UNSEEN"]) == {"0.25", "0.5", "1", "2", "4", "mean"}
     assert set(summary["baselines"]["local"]) == {"MCS", "TUH"}
+
+
+def test_the_surest_box_is_explained_beside_the_controls(detected):
+    told = json.loads((detected / "summary.json").read_text())["explanations"]["UNSEEN"]
+    assert set(told) == {"hirescam", "gradcam", "intensity", "random"}
+    page = (detected / "report.html").read_text()
+    assert "the score of the box that it is surest of" in page and "Does the map ask the model?" in page
 
 
 def test_the_report_shows_curves_and_pictures(detected):

@@ -46,15 +46,21 @@ def send(files: Sequence[Path], archive: Archive) -> int:
     """Store all files in the archive, in one association; returns their number.
 
     Raises:
-        SendingError: it cannot be reached, refuses us or a kind of object, or cannot store one; those before it are
-            stored.
+        SendingError: there is no file; the archive cannot be reached, refuses us or a kind of object, or cannot store
+            one; those before it are stored.
     """
+    where = f"{archive.host}:{archive.port}/{archive.title}"
+    if not files:
+        raise SendingError(
+            "there is nothing to send: these exams have no DICOM objects",
+            where=where,
+            do="only originals that are DICOM files have some; reports of an older release get them with --replace",
+        )
     datasets = {path: pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"]) for path in files}
     entity = AE(OURS)
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = SECONDS
     for kind in sorted({str(dataset.SOPClassUID) for dataset in datasets.values()}):
         entity.add_requested_context(kind, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-    where = f"{archive.host}:{archive.port}/{archive.title}"
     association = entity.associate(archive.host, archive.port, ae_title=archive.title)
     if not association.is_established:
         reason = "it refuses the association" if association.is_rejected else "it cannot be reached"
