@@ -51,7 +51,7 @@ def summarise(
                     "energy_in_box": score["energy_in_box"]["value"],
                     "views": score["views"],
                     "gap": score.get("gap"),
-                    "randomised": score["randomised"]["value"],
+                    "randomised": score.get("randomised", {}).get("value"),
                 }
                 for method, score in report["explanations"].items()
             }
