@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from client.compute import choose
-from client.objectives import penalty
+from client.objectives import Guidance, backward_of
 from client.randomness import generators
 from client.tasks.work import work_of
 from common import progress
-from common.configuration import TaskConfig, TrainingConfig
+from common.configuration import TaskConfig
 from common.data.dataset import SiteData
 from common.models.network import Network
 from common.models.normalisation import fix_statistics
-from common.models.parameter_groups import parameter_groups
+from common.models.parameter_groups import learning_rate, parameter_groups
 
 
 @dataclass(frozen=True)
@@ -41,24 +41,12 @@ class TrainingResult:
     counted: int
 
 
-def learning_rate(training: TrainingConfig, number: int, rounds: int) -> float:
-    """Learning rate of a round: linear warm-up, then constant or half a cosine down to a tenth.
-
-    Args:
-        training: base rate, schedule, warm-up rounds.
-        number: round, from 1.
-        rounds: rounds in all.
-    """
-    base, warmup = training.learning_rate, min(training.warmup_rounds, rounds - 1)
-    if number <= warmup:
-        return base * number / (warmup + 1)
-    if training.schedule == "constant":
-        return base
-    done = (number - warmup - 1) / max(1, rounds - warmup - 1)
-    return base * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
+PLAIN = Guidance()
 
 
-def train(model: Network, data: SiteData, task: TaskConfig, part: Round) -> TrainingResult:
+def train(
+    model: Network, data: SiteData, task: TaskConfig, part: Round, *, guidance: Guidance = PLAIN
+) -> TrainingResult:
     """Train ``model`` in place for ``task.training.local_epochs`` epochs over the training breasts in ``data``.
 
     Raises:
@@ -67,15 +55,18 @@ def train(model: Network, data: SiteData, task: TaskConfig, part: Round) -> Trai
     training, compute, work = task.training, choose(task.training), work_of(task)
     data = work.trainable(data, task)
     begun = time.monotonic()
-    random = generators(part.seed, part.site, part.number, "training")
+    random = generators(part.seed, part.site, part.number, guidance.purpose)
     compute.place_model(model)
     model.train()
     if 0 < training.fix_statistics_after < part.number:
         fix_statistics(model)
-    anchor = {name: value.detach().clone() for name, value in model.named_parameters()}
+    backward = backward_of(task.method, model, guidance, random.torch)
     rate = learning_rate(training, part.number, part.of)
     groups = parameter_groups(model, training)
-    optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay)
+    if training.optimizer == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, momentum=training.momentum)
+    else:
+        optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr"] / training.learning_rate
     batches = [
@@ -87,10 +78,7 @@ def train(model: Network, data: SiteData, task: TaskConfig, part: Round) -> Trai
     with torch.random.fork_rng(), progress.track(f"{part.site}: training", len(batches)) as advance:
         torch.manual_seed(random.dropout_seed)
         for indices in batches:
-            loss = work.loss(model, compute, data, indices, task, random.torch)
-            losses.append(loss.item())
-            extra = penalty(task.method, model, anchor)
-            torch.autograd.backward(loss if extra is None else loss + extra)
+            losses.append(backward(partial(work.loss, model, compute, data, indices, task, random.torch)))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             advance(1)

@@ -15,13 +15,16 @@ from common.atomic import write_text
 from common.configuration import RunConfig, read_run, task_of, to_yaml
 from common.errors import ConfigurationError, WireError
 from common.models.network import Network, build_network
+from common.models.parameter_groups import relative_rates
 from common.models.weights import load_initial_weights
+from common.parameters import trained_names
 from common.protocol import DescribeTask, SiteDescription, encode
 from server.admission import answer
 from server.agreement import require_agreement
 from server.checkpoint import saved_rounds
 from server.exchange import exchange, wait_for_quorum
 from server.history import read_history
+from server.identity import identity
 from server.publish import publish
 from server.report.model_card import write_model_card
 from server.report.report import write_report
@@ -49,8 +52,14 @@ def run(grid: Grid, folder: Path) -> None:
     config = read_run(folder / "config.yaml")
     begun = bool(saved_rounds(folder))
     model = build_network(config, seed=config.seed) if begun else initial_model(config)
-    trained = frozenset(name for name, _ in model.named_parameters())
-    federation = Federation(grid, config, folder, trained)
+    federation = Federation(
+        grid,
+        config,
+        folder,
+        trained_names(model, config.method.shared_parameters),
+        relative_rates(model, config.training),
+        identity(folder),
+    )
     _describe_sites(federation)
     records = run_rounds(federation, dict(model.state_dict()))
     publish(federation, records)
