@@ -147,7 +147,7 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
         learning_rate=method.server_learning_rate,
         momentum=method.server_momentum,
         trained=federation.trained,
-        beta2=method.server_beta2,
+        beta2=method.server_second_moment,
         tau=method.server_tau,
     )
     record.seconds = time.monotonic() - begun

@@ -83,7 +83,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "method.kappa": (0.0, 0.99),
     "method.server_learning_rate": (1e-4, 100.0),
     "method.server_momentum": (0.0, 0.999),
-    "method.server_beta2": (0.0, 0.9999),
+    "method.server_second_moment": (0.0, 0.9999),
     "method.server_tau": (1e-8, 1.0),
     "federation.rounds": (1, 100_000),
     "federation.quorum": (0.0, 1.0),

@@ -153,7 +153,7 @@ class MethodConfig:
     server_learning_rate: float = 1.0
     server_momentum: float = 0.9
     """Of ``momentum``; beta1 of ``adam`` and ``yogi``."""
-    server_beta2: float = 0.99
+    server_second_moment: float = 0.99
     server_tau: float = 1e-3
     """Adaptivity of ``adam`` and ``yogi``: added to the root of the second moment, which begins at its square."""
 
