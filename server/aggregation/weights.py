@@ -11,6 +11,8 @@ ADAPTIVE = ("generalisation_gap", "worst_site")
 """Rules that carry weights from round to round; those of a round are known before it begins."""
 LEAST = 1e-6
 """No weight falls to nothing: a round in which only such sites answer must still have a mean."""
+_SAME = 1e-9
+"""Gaps that differ by a smaller share are the same: dividing by their largest deviation would magnify rounding."""
 
 
 def site_weight(rule: str, patients: int) -> float:
@@ -57,7 +59,7 @@ def generalisation_gap(weights: Mapping[str, float], gaps: Mapping[str, float], 
     """
     middle = sum(gaps.values()) / len(gaps) if gaps else 0.0
     largest = max((abs(gap - middle) for gap in gaps.values()), default=0.0)
-    if not largest:
+    if largest <= _SAME * max((abs(gap) for gap in gaps.values()), default=0.0):
         return dict(weights)
     moved = {
         site: max(weight + step * (gaps[site] - middle) / largest, LEAST) if site in gaps else weight
