@@ -9,7 +9,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 Floats = npt.NDArray[np.float64]
-_TINY = 1e-12
+_TINY = 1e-6
+"""A mixture shorter than this, as a share of the updates' root mean square norm, has vanished."""
 
 
 def agreement_coefficients(gram: Floats, shares: Floats, kappa: float) -> Floats:
@@ -42,10 +43,10 @@ def agreement_coefficients(gram: Floats, shares: Floats, kappa: float) -> Floats
     if scale <= 0.0 or kappa == 0.0:
         return shares.copy()
     gram = gram / scale  # so that the size of the updates does not matter to the solver
-    towards, length = gram @ shares, _root(shares @ gram @ shares)
+    towards, length = gram @ shares, _length(gram, shares)
 
     def objective(mix: Floats) -> tuple[float, Floats]:
-        size = _root(mix @ gram @ mix + _TINY)
+        size = math.hypot(_length(gram, mix), _TINY)
         return float(mix @ towards + kappa * length * size), towards + kappa * length * (gram @ mix) / size
 
     found = minimize(
@@ -59,11 +60,12 @@ def agreement_coefficients(gram: Floats, shares: Floats, kappa: float) -> Floats
     )
     mix = np.clip(np.asarray(found.x, dtype=np.float64), 0.0, None)
     mix = mix / mix.sum()
-    size = _root(mix @ gram @ mix)
-    if size < 1e-6:
+    size = _length(gram, mix)
+    if size < _TINY:
         return shares / (1.0 + kappa)
     return np.asarray((shares + kappa * length / size * mix) / (1.0 + kappa), dtype=np.float64)
 
 
-def _root(square: float) -> float:
-    return math.sqrt(max(float(square), 0.0))
+def _length(gram: Floats, mix: Floats) -> float:
+    """Norm of a mixture of the updates."""
+    return math.sqrt(max(float(mix @ gram @ mix), 0.0))
