@@ -29,7 +29,7 @@ def read(site: Site, run: str, number: int) -> Tensors:
 
     Raises:
         SiteStateError: it is missing or damaged.
-        WireError: ``run`` is no identity of a run.
+        WireError: ``run`` is no identity of a run, or ``number`` of a round.
     """
     if number == 0:
         return {}
@@ -49,7 +49,7 @@ def write(site: Site, run: str, number: int, tensors: Tensors, keep: set[int]) -
 
     Raises:
         StorageError: disk full or no permission; what was kept before is intact.
-        WireError: ``run`` is no identity of a run.
+        WireError: ``run`` is no identity of a run, or ``number`` of a round.
     """
     path = _path(site, run, number)
     write_bytes(path, to_bytes(tensors))
@@ -66,6 +66,8 @@ def write(site: Site, run: str, number: int, tensors: Tensors, keep: set[int]) -
 def _path(site: Site, run: str, number: int) -> Path:
     if not _RUN.fullmatch(run):  # it becomes the name of a folder
         raise WireError("the identity of the run is not 32 hexadecimal digits")
+    if number < 1:
+        raise WireError(f"there is no round {number}")
     return site.state / "methods" / run / f"round-{number:04d}.safetensors"
 
 

@@ -42,7 +42,7 @@ class Combination:
         self, federation: Federation, current: Checkpoint, earlier: Sequence[RoundRecord], number: int
     ) -> None:
         config = federation.config
-        self._federation, self._method, self._current = federation, config.method, current
+        self._federation, self._method = federation, config.method
         self.weights: SiteWeights = carried_weights(
             config.method, config.sites, current.weights, earlier, config.federation.rounds
         )

@@ -52,7 +52,8 @@ def publish(federation: Federation, records: list[RoundRecord]) -> None:
         evaluation["quarantined"] += [asdict(item) for item in bad]
         for site, report in reports.items():
             froc = f"  mean sensitivity {_text(report.froc.mean_per_lesion)}" if report.froc else ""
-            progress.say(f"  {site:12} AUC {_text(report.auc)}{froc}  {report.patients} patients")
+            own = f"  personal model {_text(report.personal.auc)}" if report.personal else ""
+            progress.say(f"  {site:12} AUC {_text(report.auc)}{froc}{own}  {report.patients} patients")
     write_text(folder / "evaluation.json", json.dumps(evaluation, indent=1))
 
 

@@ -8,7 +8,22 @@ from common.protocol import CONTROLS, Estimate, EvaluationReport, ExplanationSco
 from server.report.numbers import defined, mean, number, signed
 from server.report.run_folder import Run
 
-METHOD_NAMES = {"fedavg": "FedAvg", "fedprox": "FedProx", "fedavgm": "FedAvgM"}
+METHOD_NAMES = {
+    "fedavg": "FedAvg",
+    "fedprox": "FedProx",
+    "fedavgm": "FedAvgM",
+    "scaffold": "SCAFFOLD",
+    "sam": "FedSAM",
+    "ditto": "Ditto",
+    "silobn": "SiloBN",
+    "fedbn": "FedBN",
+    "fedper": "FedPer",
+    "feddg-ga": "FedDG-GA",
+    "afl": "AFL",
+    "fedomg": "FedOMG",
+    "fedadam": "FedAdam",
+    "fedyogi": "FedYogi",
+}
 EXPLAINER_NAMES = {
     "gradcam": "Grad-CAM",
     "gradcam++": "Grad-CAM++",

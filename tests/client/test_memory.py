@@ -72,6 +72,12 @@ def test_a_run_whose_name_could_lead_elsewhere_is_refused(site, run):
     assert not (site.state / "methods").exists()
 
 
+def test_there_is_no_round_before_the_first(site):
+    with pytest.raises(WireError, match="no round -1"):
+        keep(site, -1)
+    assert not (site.state / "methods").exists()
+
+
 def test_a_full_disk_leaves_what_was_kept(site, monkeypatch):
     keep(site, 1)
 
