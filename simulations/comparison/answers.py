@@ -79,11 +79,11 @@ def answers_of_run(folder: Path, splits: dict[str, str]) -> tuple[BySite, BySite
     config, records = read_run(folder / "config.yaml"), read_history(folder / "rounds.jsonl")
     number = json.loads((folder / "evaluation.json").read_text())["round"]
     order = EvaluateTask(to_yaml(task_of(config)), number, config.seed, "test", run=identity(folder))
-    data = Path(json.loads((folder / "simulation.json").read_text())["data"])
+    data = (folder / json.loads((folder / "simulation.json").read_text())["data"]).resolve()
     common: BySite = {}
     own: BySite = {}
     for name, split in splits.items():
-        site = Site(name, folder / data, folder / "sites" / name)
+        site = Site(name, data / name, folder / "sites" / name)
         model, part = read_published(folder / "model.safetensors").model, tested(site, config, split)
         asked = replace(order, continues=last_accepted(records[:number], name))
         personal = with_own_layers(site, asked, config, model)
