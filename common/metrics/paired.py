@@ -142,7 +142,7 @@ def two_sided_p(differences: Floats) -> float:
     if np.isnan(differences).any():
         return float("nan")
     tail = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
-    return min(1.0, 2 * (tail + 1) / (len(differences) + 1))
+    return float(min(1.0, 2 * (tail + 1) / (len(differences) + 1)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -20,7 +20,7 @@ from simulations.comparison.findings import (
     FORMAT,
     Columns,
     Comparison,
-    Tested,
+    Outcomes,
     cost_of,
     counts_of,
     differences_from,
@@ -157,7 +157,7 @@ def put_together(
     config = next(iter(methods.values()))
     columns, samples = Columns((*train, *unseen), train, unseen), config.evaluation.bootstrap_samples
     try:
-        tested = Tested(
+        tested = Outcomes(
             columns,
             resampled_aucs(whole, columns.sites, samples, RESAMPLING_SEED),
             resampled_aucs(left_out, columns.sites, samples, RESAMPLING_SEED) if left_out else {},

@@ -150,7 +150,7 @@ def measured(found: Resampled, columns: Columns, measure: str) -> tuple[float, F
 
 
 @dataclass(frozen=True)
-class Tested:
+class Outcomes:
     """Resampled AUCs of all ways: on sites that took part or were never trained on, and on sites left out."""
 
     columns: Columns
@@ -168,7 +168,7 @@ class Tested:
         return float("nan"), np.full(len(self.whole[way].samples), np.nan)
 
 
-def way_of(name: str, kind: str, tested: Tested, confidence: float, runs: list[Cost]) -> Way:
+def way_of(name: str, kind: str, tested: Outcomes, confidence: float, runs: list[Cost]) -> Way:
     """Every figure of one way of training."""
     columns, whole = tested.columns, tested.whole[name]
 
@@ -197,7 +197,7 @@ def way_of(name: str, kind: str, tested: Tested, confidence: float, runs: list[C
     )
 
 
-def differences_from(reference: str, tested: Tested, confidence: float) -> list[Difference]:
+def differences_from(reference: str, tested: Outcomes, confidence: float) -> list[Difference]:
     """Every way less the reference in every measure that both have, with Holm's correction over all of them."""
     found: list[tuple[str, str, Estimate, float]] = []
     for measure in MEASURES:

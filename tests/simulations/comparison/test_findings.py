@@ -15,7 +15,7 @@ from simulations.comparison.findings import (
     Columns,
     Comparison,
     Reached,
-    Tested,
+    Outcomes,
     cost_of,
     counts_of,
     differences_from,
@@ -53,7 +53,7 @@ def ways():
 @pytest.fixture(scope="module")
 def tested(ways):
     left = {way: [{site: one[site] for site in TRAIN} for one in ways[way]] for way in ("fedavg", "ours")}
-    return Tested(COLUMNS, resampled_aucs(ways, COLUMNS.sites, 400, 0), resampled_aucs(left, COLUMNS.sites, 400, 0))
+    return Outcomes(COLUMNS, resampled_aucs(ways, COLUMNS.sites, 400, 0), resampled_aucs(left, COLUMNS.sites, 400, 0))
 
 
 def record(number, *aucs):
