@@ -24,6 +24,7 @@ from simulations.comparison.findings import (
     cost_of,
     counts_of,
     differences_from,
+    enough_samples,
     validation_auc,
     way_of,
 )
@@ -155,7 +156,8 @@ def put_together(
             do="raise data.test_fraction, or take larger sites",
         )
     config = next(iter(methods.values()))
-    columns, samples = Columns((*train, *unseen), train, unseen), config.evaluation.bootstrap_samples
+    columns, wanted = Columns((*train, *unseen), train, unseen), config.evaluation.bootstrap_samples
+    samples = enough_samples(wanted, len(whole), config.evaluation.confidence)
     try:
         tested = Outcomes(
             columns,

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from common.page.drawing import COLOURS, INK, LINE, MUTED, PAPER, draw, no_frame, site_styles
-from server.report.numbers import MINUS, defined
+from server.report.numbers import defined, signed
 from simulations.comparison.findings import MEASURES, Comparison, Difference
 
 TITLES = {
@@ -27,7 +27,7 @@ def differences(found: Comparison) -> str:
         return ""
 
     def paint(figure: Figure) -> None:
-        panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, len(measures), sharex=True, sharey=True, squeeze=False)[0]
         for axes, measure in zip(panels, measures, strict=True):
             no_frame(axes)
             axes.grid(axis="y", visible=False)
@@ -38,7 +38,7 @@ def differences(found: Comparison) -> str:
             axes.set_title(TITLES[measure], pad=10)
             axes.set_ylim(len(ways) - 0.4, -0.6)
             axes.margins(x=0.08)
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.2f}".replace("-", MINUS))
+            axes.xaxis.set_major_formatter(lambda value, _: signed(value, 2))
             axes.locator_params(axis="x", nbins=4)
         panels[0].set_yticks(range(len(ways)), ways)
         panels[0].tick_params(axis="y", labelcolor=INK, labelsize=10.5)

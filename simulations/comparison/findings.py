@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -107,6 +108,14 @@ class Comparison:
     sites: dict[str, SiteCounts]
     ways: dict[str, Way]
     differences: list[Difference]
+
+
+def enough_samples(wanted: int, ways: int, confidence: float) -> int:
+    """So many resamples that Holm's correction can mark a difference: 2 / (samples + 1) is the smallest p there is.
+
+    At least ``wanted``, and so many that the smallest p times the number of differences is half the allowed error.
+    """
+    return max(wanted, ceil(4 * len(MEASURES) * (ways - 1) / (1 - confidence)))
 
 
 def estimate(value: float, samples: Floats, confidence: float) -> Estimate:

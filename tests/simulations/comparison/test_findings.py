@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from common.metrics.classification import auc
-from common.metrics.paired import Answers, resampled_aucs
+from common.metrics.paired import Answers, holm, resampled_aucs, two_sided_p
 from server.history import RoundRecord, SiteTraining, SiteValidation
 from simulations.comparison.findings import (
     FORMAT,
     Columns,
     Comparison,
-    Reached,
     Outcomes,
+    Reached,
     cost_of,
     counts_of,
     differences_from,
+    enough_samples,
     reached,
     validation_auc,
     way_of,
@@ -29,6 +30,7 @@ TRAIN, UNSEEN = ("MCS", "TUH", "CR"), ("UNSEEN",)
 COLUMNS = Columns((*TRAIN, *UNSEEN), TRAIN, UNSEEN)
 STRENGTH = {"fedavg": 1.0, "fedbn": 1.05, "ours": 2.4, "local": 0.8, "pooled": 1.3, "oracle": 1.4}
 SEEDS = (0, 1, 2)
+SAMPLES = enough_samples(10, len(STRENGTH), 0.95)
 
 
 def study(random, breasts=80):
@@ -53,7 +55,9 @@ def ways():
 @pytest.fixture(scope="module")
 def tested(ways):
     left = {way: [{site: one[site] for site in TRAIN} for one in ways[way]] for way in ("fedavg", "ours")}
-    return Outcomes(COLUMNS, resampled_aucs(ways, COLUMNS.sites, 400, 0), resampled_aucs(left, COLUMNS.sites, 400, 0))
+    return Outcomes(
+        COLUMNS, resampled_aucs(ways, COLUMNS.sites, SAMPLES, 0), resampled_aucs(left, COLUMNS.sites, SAMPLES, 0)
+    )
 
 
 def record(number, *aucs):
@@ -70,7 +74,7 @@ def found(tested, ways):
     runs = [cost_of(seed, f"runs/fedavg/seed-{seed}", RECORDS, 0.72) for seed in SEEDS]
     kinds = {way: "baseline" if way in ("local", "pooled", "oracle") else "method" for way in ways}
     return Comparison(
-        FORMAT, "shift", "a study", True, list(SEEDS), False, "fedavg", 0.95, 400, 4, 1, 0.72, "fedavg at the end",
+        FORMAT, "shift", "a study", True, list(SEEDS), False, "fedavg", 0.95, SAMPLES, 4, 1, 0.72, "fedavg at the end",
         {site: counts_of("train" if site in TRAIN else "unseen", ways["fedavg"][0][site]) for site in COLUMNS.sites},
         {way: way_of(way, kind, tested, 0.95, runs if kind == "method" else []) for way, kind in kinds.items()},
         differences_from("fedavg", tested, 0.95),
@@ -117,6 +121,13 @@ def test_difference_from_the_sites_own_model_site_by_site(found):
     way, local = found.ways["ours"], found.ways["local"]
     assert way.against_local["CR"].value == pytest.approx(way.auc["CR"].value - local.auc["CR"].value)
     assert set(way.against_local) == set(TRAIN) and not local.against_local
+
+
+def test_there_are_resamples_enough_for_a_difference_to_hold_after_the_correction():
+    """Of m differences the clearest has p = 2 / (samples + 1), and Holm's correction takes it times m."""
+    for ways in (2, 5, 30):
+        assert holm([two_sided_p(np.ones(enough_samples(10, ways, 0.95)))] * 4 * (ways - 1))[0] <= 0.05
+    assert enough_samples(5000, 3, 0.95) == 5000
 
 
 def test_rounds_and_bytes_to_a_target():
