@@ -1,0 +1,1 @@
+"""What measures speed, memory, bytes and risks; each file is a script."""
