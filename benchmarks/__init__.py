@@ -1,1 +1,0 @@
-"""What measures speed, memory, bytes and risks; each file is a script."""

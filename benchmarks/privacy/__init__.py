@@ -1,1 +1,0 @@
-"""Attacks on trained models and on updates, with and without differential privacy: what a patient risks."""
