@@ -221,6 +221,30 @@ class SendingError(XaiFederationError):
     exit_code = 47
 
 
+class DeltaError(XaiFederationError):
+    """Delta is not smaller than one over the site's training patients."""
+
+    exit_code = 51
+
+
+class MixedPatientsError(XaiFederationError):
+    """The network mixes patients, so no bound holds for what one of them adds to an update."""
+
+    exit_code = 52
+
+
+class UnprovenNetworkError(XaiFederationError):
+    """Nobody has proven the vectorised gradients of single patients for this network."""
+
+    exit_code = 53
+
+
+class PatientGradientError(XaiFederationError):
+    """The gradients of single patients do not add up to that of all, or are no numbers."""
+
+    exit_code = 54
+
+
 class ExplainerError(XaiFederationError):
     """An explanation cannot be made, or does not add up to what it explains."""
 

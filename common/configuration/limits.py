@@ -20,6 +20,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "method.local_objective": ("plain", "proximal"),
     "method.site_weights": ("patients", "equal"),
     "method.server_optimizer": ("average", "momentum"),
+    "privacy.unit": ("none", "patient"),
+    "privacy.engine": ("accumulated", "vectorised"),
+    "privacy.accountant": ("prv", "rdp"),
     "federation.wire_dtype": ("bfloat16", "float32"),
     "federation.selection": ("validation_auc", "validation_froc", "last"),
     "evaluation.hit_rule": ("iou", "centre"),
@@ -76,6 +79,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "method.mu": (0.0, 1e4),
     "method.server_learning_rate": (1e-4, 100.0),
     "method.server_momentum": (0.0, 0.999),
+    "privacy.epsilon": (0.05, 100.0),
+    "privacy.noise_multiplier": (0.0, 1000.0),
+    "privacy.delta": (1e-12, 0.1),
+    "privacy.clip_norm": (1e-6, 1e6),
+    "privacy.patients_per_step": (1, 100_000),
+    "privacy.augmentations": (1, 64),
     "federation.rounds": (1, 100_000),
     "federation.quorum": (0.0, 1.0),
     "federation.joining_seconds": (0.0, 1e7),
@@ -144,6 +153,15 @@ def check_values(flat: dict[str, Any]) -> None:
             where="detector.smallest_mm, detector.largest_mm",
             do="choose the smaller side first",
         )
+    if flat.get("privacy.unit") == "patient":
+        budgets = [flat.get(f"privacy.{name}") for name in ("epsilon", "noise_multiplier")]
+        if budgets.count(None) != 1:
+            raise ConfigurationError(
+                "private training needs either a budget or a noise level"
+                + ("" if None in budgets else ", and both are set"),
+                where="privacy.epsilon, privacy.noise_multiplier",
+                do="set one of the two, e.g. privacy.epsilon=8",
+            )
     if flat.get("federation.selection") == "validation_froc" and flat.get("task") != "detector":
         raise ConfigurationError(
             "only a detector has a FROC curve", where="federation.selection", do="choose validation_auc or last"
