@@ -12,6 +12,8 @@ from flwr.clientapp import ClientApp
 
 from client.compute import is_out_of_memory
 from client.description import describe
+from client.privacy import spending
+from client.privacy.spending import Asked, is_private
 from client.site import Site, load_site, site_of
 from client.tasks.inquiry import Inquiry
 from client.tasks.work import work_of
@@ -99,6 +101,11 @@ def _train(site: Site, content: RecordDict) -> RecordDict:
     task = task_from_yaml(order.task)
     data = _split(load_site(site, task), "train")
     model, before = _model(task, content)
+    spent = None
+    if is_private(task):
+        asked = Asked(order.run, order.round, order.rounds)
+        planned = spending.plan(site.state, spending.learners(data, task), task, asked)
+        spent = spending.begin(site.state, task, asked, planned)
     result = train(model, data, task, Round(order.round, order.rounds, order.seed, site.name))
     update = rounded(difference(model.state_dict(), before), order.wire_dtype)
     report = TrainReport(
@@ -110,6 +117,7 @@ def _train(site: Site, content: RecordDict) -> RecordDict:
         seconds=result.seconds,
         round=order.round,
         counted=result.counted,
+        privacy=spent,
     )
     return encode(report, pack(update))
 
@@ -136,4 +144,11 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
 
 def _describe(site: Site, content: RecordDict) -> RecordDict:
     order = decode(content, DescribeTask)
-    return encode(describe(load_site(site, task_from_yaml(order.task))))
+    task = task_from_yaml(order.task)
+    data = load_site(site, task)
+    description = describe(data)
+    if order.rounds and is_private(task):
+        learners = spending.learners(data.of_split("train"), task)
+        planned = spending.plan(site.state, learners, task, Asked(order.run, 0, order.rounds))
+        description = replace(description, planned=planned.whole_run)
+    return encode(description)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -47,6 +47,10 @@ class Federation:
     config: RunConfig
     folder: Path
     trained: frozenset[str]
+    name: str = ""
+    """Of the run, in the sites' privacy ledgers."""
+    left_out: list[Quarantined] = field(default_factory=list)
+    """Sites whose policy forbids the run: they are not asked to train."""
 
     @property
     def history_file(self) -> Path:
@@ -108,18 +112,20 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
     config = federation.config
     limits, method = config.federation, config.method
     begun = time.monotonic()
-    nodes = wait_for_quorum(
-        federation.grid, config.sites, limits.quorum, limits.joining_seconds, limits.deadline_seconds
-    )
-    task = TrainTask(to_yaml(task_of(config)), number, limits.rounds, config.seed, limits.wire_dtype)
+    forbidding = {item.site for item in federation.left_out}
+    asked = [site for site in config.sites if site not in forbidding]
+    share = required(limits.quorum, len(config.sites)) / max(1, len(asked))
+    nodes = wait_for_quorum(federation.grid, asked, share, limits.joining_seconds, limits.deadline_seconds)
+    task = TrainTask(to_yaml(task_of(config)), number, limits.rounds, config.seed, limits.wire_dtype, federation.name)
     packed = pack(current.model)
     record, mean = RoundRecord(number, bytes_sent=packed.nbytes * len(nodes)), RunningMean()
+    record.quarantined += federation.left_out
 
     def content(_: str) -> RecordDict:
         return encode(task, packed)
 
     def read(reply: RecordDict | WireError) -> Admitted:
-        return admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm, number)
+        return admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm, number, config.privacy.unit)
 
     replies = exchange(federation.grid, nodes, content, "train", str(number), limits.deadline_seconds)
     measure = yardstick(earlier, limits.maximum_norm_ratio)
@@ -142,6 +148,7 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
             report.seconds,
             good.norm,
             weight,
+            report.privacy,
         )
     refused = {item.site for item in record.quarantined}
     record.missing = [site for site in config.sites if site not in record.train and site not in refused]
