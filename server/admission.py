@@ -166,7 +166,7 @@ def _require_privacy(spent: PrivacySpent | None, unit: str, patients: int) -> No
         return
     if spent.unit != unit or not 0 <= spent.epsilon < math.inf or not 0 < spent.delta < 1 / patients:
         raise ImpossibleFiguresError(
-            f"impossible privacy: epsilon {spent.epsilon}, delta {spent.delta}, unit {spent.unit[:20]} ({unit} was asked)"
+            f"impossible privacy of a {spent.unit[:20]}: epsilon {spent.epsilon}, delta {spent.delta}; asked: {unit}"
         )
 
 

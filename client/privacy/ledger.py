@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class Spend:
     steps: int
     delta: float
     accountant: str
+    time: str = field(default="", compare=False)
+    """When it was written; of a line that was read."""
 
     @property
     def noisy(self) -> Steps:
@@ -83,7 +85,9 @@ def write(state: Path, spend: Spend) -> Entry:
     entries = _entries(state)
     if entries and _unnoted(entries, state):  # killed between the two files
         _note(state, entries[-1], NOTED)
-    entry = chain.append(_KIND, state / LEDGER, BEGUN, asdict(spend))
+    details = asdict(spend)
+    del details["time"]  # every line of a chain has its own
+    entry = chain.append(_KIND, state / LEDGER, BEGUN, details)
     _note(state, entry, NOTED)
     return entry
 
@@ -181,7 +185,7 @@ def _require_end(entries: Sequence[Entry], state: Path) -> None:
 
 def _spend(entry: Entry, state: Path) -> Spend:
     try:
-        return TypeAdapter(Spend).validate_python(entry.details)
+        return replace(TypeAdapter(Spend).validate_python(entry.details), time=entry.time)
     except ValidationError as error:
         raise LedgerError(
             "a line of the privacy ledger is of another version of this program",

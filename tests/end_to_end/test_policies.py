@@ -1,4 +1,4 @@
-"""Each rule of a hospital's policy, broken from the coordinator's side: refused, logged on both sides, the run goes on."""
+"""Each rule of a hospital's policy, broken by a coordinator: refused, logged on both sides, the run goes on."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Epsilon against Opacus' own accountants, fed step by step; pinned figures; the order of rounds makes no difference."""
+"""Epsilon against Opacus' own accountants, fed step by step; pinned figures; the order of rounds does not matter."""
 
 import math
 import random
