@@ -18,6 +18,7 @@ from client.site import Site, load_site, site_of
 from client.tasks.inquiry import Inquiry
 from client.tasks.work import work_of
 from client.training import Round, train
+from client.withholding import loss_rounded, withheld
 from common.configuration import TaskConfig, task_from_yaml
 from common.data.dataset import SiteData
 from common.errors import EmptySiteError, MemoryLimitError, WireError, XaiFederationError
@@ -119,7 +120,7 @@ def _train(site: Site, content: RecordDict) -> RecordDict:
         counted=result.counted,
         privacy=spent,
     )
-    return encode(report, pack(update))
+    return encode(loss_rounded(report, site.withholding), pack(update))
 
 
 def _evaluate(site: Site, content: RecordDict) -> RecordDict:
@@ -139,6 +140,7 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
             training = everything.of_split("train")
             scores = work_of(task).explained(model, data, task, Inquiry(name, order.seed), training)
             report = replace(report, explanations=scores)
+    report = withheld(report, site.withholding)
     return encode(replace(report, seconds=time.monotonic() - begun, round=order.round))
 
 

@@ -50,8 +50,11 @@ class Policy:
     """Setting of the task: the only value allowed."""
     minimum_patients: int = 8
     """Nothing is trained or measured on fewer patients."""
-    minimum_cell: int = 5
-    """Figures over fewer breasts, views or lesions are not sent; never fewer than the program's own 5."""
+    minimum_cell: int | None = None
+    """Figures over fewer breasts of either kind, views or lesions are not sent; ``null`` = of calibration bins,
+    explanation scores and FROC curves those over fewer than 5."""
+    decimals: int | None = None
+    """Figures are rounded to so many decimals before they are sent; ``null`` = not at all."""
     minimum_steps: int = 1
     """A round with fewer local steps is refused: an update of one step betrays most of its patients."""
     preprocessing_version: int | None = None
@@ -104,7 +107,8 @@ class Policy:
         if self.training_hours and not _HOURS.fullmatch(self.training_hours):
             raise ConfigurationError("policy: training_hours must look like 20:00-06:00", where=where)
         amounts = (self.cores, self.memory_gb, self.gpu_memory_gb, *(self.gpus or ()))
-        least = (self.rounds, self.minimum_patients, self.minimum_steps, self.minimum_cell, self.message_mb)
+        least = (self.rounds, self.minimum_patients, self.minimum_steps, self.message_mb)
+        amounts = (*amounts, self.minimum_cell or 0, self.decimals or 0)
         if min(least) < 1 or min(amounts) < 0:
             raise ConfigurationError("policy: a limit is below what makes sense", where=where)
         for name in ("maximum_epsilon", "maximum_epsilon_run", "maximum_delta"):
