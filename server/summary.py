@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -63,11 +64,20 @@ def summarise(
             if report.get("froc")
         },
         "baselines": baselines or {},
-        "privacy": {},
+        "privacy": spent(records),
         "seconds": {"total": total + evaluating, "train": train, "evaluate": evaluating},
         "bytes_sent": sum(record.bytes_sent for record in records),
         "bytes_received": sum(record.bytes_received for record in records),
     }
+
+
+def spent(records: list[RoundRecord]) -> dict[str, dict[str, Any]]:
+    """What the run has cost each site's patients: what the site said with its last update that was used.
+
+    Every update has left its site, so it counts, whichever round's model is published.
+    """
+    last = {name: site.privacy for record in records for name, site in record.train.items() if site.privacy}
+    return {name: asdict(found) for name, found in last.items()}
 
 
 def _site(report: dict[str, Any]) -> dict[str, Any]:
