@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,11 +13,13 @@ from flwr.serverapp import Grid
 
 from common import progress
 from common.configuration import RunConfig, task_of, to_yaml
+from common.entropy import Entropy
 from common.errors import CheckpointError, QuorumError, WireError
 from common.packing import Tensors, pack
 from common.protocol import EvaluateTask, EvaluationReport, TrainTask, encode
 from server import checkpoint as checkpoints
 from server.admission import Admitted, admit, evaluated
+from server.aggregation.central import clipped, noisy_mean
 from server.aggregation.mean import RunningMean, finish, fold
 from server.aggregation.optimizer import OptimizerState, step
 from server.aggregation.weights import site_weight
@@ -51,6 +53,8 @@ class Federation:
     """Of the run, in the sites' privacy ledgers."""
     left_out: list[Quarantined] = field(default_factory=list)
     """Sites whose policy forbids the run: they are not asked to train."""
+    normal: Callable[[int], torch.Tensor] = field(default_factory=lambda: Entropy().normal)
+    """Source of the noise at the server."""
 
     @property
     def history_file(self) -> Path:
@@ -138,7 +142,8 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
         report = good.report
         counted = report.patients if report.counted is None else report.counted
         weight = site_weight(method.site_weights, counted)
-        mean = fold(mean, good.update, weight)
+        largest = method.central_clip_norm
+        mean = fold(mean, good.update if largest is None else clipped(good.update, largest), weight)
         record.train[site] = SiteTraining(
             report.patients,
             report.breasts,
@@ -160,7 +165,7 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
     }
     model, optimizer = step(
         current.model,
-        finish(mean),
+        _mean(federation, mean),
         current.optimizer,
         rule=method.server_optimizer,
         learning_rate=method.server_learning_rate,
@@ -169,6 +174,15 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
     )
     record.seconds = time.monotonic() - begun
     return Checkpoint(model, optimizer, record)
+
+
+def _mean(federation: Federation, mean: RunningMean) -> Tensors:
+    """What was folded in, as the method releases it."""
+    config, method = federation.config, federation.config.method
+    if method.central_clip_norm is None:
+        return finish(mean)
+    sites, noise = len(config.sites), method.central_noise_multiplier
+    return noisy_mean(mean, sites, method.central_clip_norm, noise, federation.normal)
 
 
 def _require_quorum(record: RoundRecord, quorum: float, sites: int) -> None:

@@ -139,6 +139,10 @@ class MethodConfig:
     """``average`` or ``momentum``."""
     server_learning_rate: float = 1.0
     server_momentum: float = 0.9
+    central_clip_norm: float | None = None
+    """Largest norm (L2) of a site's update; the server shrinks longer ones. Needs ``site_weights`` ``equal``."""
+    central_noise_multiplier: float = 0.0
+    """Noise that the server adds to the sum of the updates, as a multiple of ``central_clip_norm``."""
 
 
 @dataclass

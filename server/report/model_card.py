@@ -246,6 +246,12 @@ def _privacy(run: Run) -> str:
             + "\n".join(budgets)
             + f"\n\nOutside this guarantee:\n\n{covered}"
         )
+    central = run.summary.central_privacy
+    if central:
+        guarantee += (
+            f"\n\nNoise at the server, for whoever sees the models but not the updates: epsilon {central.epsilon:.4g}, "
+            f"delta {central.delta:.3g}, unit {_safe(central.unit)}."
+        )
     return (
         f"## Privacy\n\n{guarantee}\n\n"
         "Images stayed at their sites; model updates and the statistics shown here left them. "

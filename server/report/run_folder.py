@@ -101,6 +101,7 @@ class Summary:
 
     seconds: dict[str, float] = field(default_factory=dict)
     privacy: dict[str, PrivacySpent] = field(default_factory=dict)
+    central_privacy: PrivacySpent | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What summary.json says of privacy."""
 
-from common.configuration import RunConfig
+from common.configuration import RunConfig, load_run
 from common.protocol import PrivacySpent
+from server.aggregation.central import epsilon_of_rounds
 from server.history import RoundRecord, SiteTraining, from_json, to_json
 from server.summary import summarise
 
@@ -22,3 +23,10 @@ def test_each_site_counts_with_all_it_has_spent_whichever_round_is_published():
         "MCS": {"epsilon": 1.5, "delta": 0.01, "unit": "patient"},
         "TUH": {"epsilon": 2.0, "delta": 0.01, "unit": "patient"},
     }
+
+
+def test_noise_at_the_server_is_told_for_all_rounds_and_only_where_there_is_some():
+    nothing = {"round": 1, "sites": {}, "unseen": {}}
+    assert summarise(RunConfig(), [], nothing, None)["central_privacy"] is None
+    told = summarise(load_run("tiny", ["method=dp-fedavg"]), [round_of(1), round_of(2)], nothing, None)
+    assert told["central_privacy"] == {"epsilon": epsilon_of_rounds(1.0, 2), "delta": 1e-5, "unit": "site"}
