@@ -102,12 +102,12 @@ def _train(site: Site, content: RecordDict) -> RecordDict:
     task = task_from_yaml(order.task)
     data = _split(load_site(site, task), "train")
     model, before = _model(task, content)
-    spent = None
+    spent = steps = None
     if is_private(task):
         asked = Asked(order.run, order.round, order.rounds)
         planned = spending.plan(site.state, spending.learners(data, task), task, asked)
-        spent = spending.begin(site.state, task, asked, planned)
-    result = train(model, data, task, Round(order.round, order.rounds, order.seed, site.name))
+        spent, steps = spending.begin(site.state, task, asked, planned), planned.steps
+    result = train(model, data, task, Round(order.round, order.rounds, order.seed, site.name), plan=steps)
     update = rounded(difference(model.state_dict(), before), order.wire_dtype)
     report = TrainReport(
         patients=data.patients,

@@ -16,6 +16,7 @@ from common.atomic import write_text
 from common.configuration import RunConfig, read_run, task_of, to_yaml
 from common.errors import ConfigurationError, WireError
 from common.models.network import Network, build_network
+from common.models.normalisation import require_separate
 from common.models.weights import load_initial_weights
 from common.protocol import DescribeTask, SiteDescription, encode
 from server.admission import described_by
@@ -71,8 +72,11 @@ def initial_model(config: RunConfig) -> Network:
 
     Raises:
         WeightsFileError: the weights are missing or do not fit.
+        MixedPatientsError: training is to be private, and the network cannot be trained so.
     """
     model = build_network(config, seed=config.seed)
+    if config.privacy.unit == "patient":
+        require_separate(model.train())
     if config.model.initial_weights:
         report = load_initial_weights(model, config.model.initial_weights)
         progress.say(f"initial weights: {len(report.loaded)} tensors taken over, {len(report.unfit)} did not fit")
