@@ -28,7 +28,7 @@ MARGIN = 2.0**-40
 class ClippedSum:
     """Sum of the clipped gradients of the patients added so far.
 
-    ``total``: float64, shaped as the parameters. ``losses``: of the patients, in the order in which they were added.
+    ``total``: float64, shaped as the parameters. ``losses``: of the same patients.
     """
 
     bound: float
@@ -50,7 +50,7 @@ class ClippedSum:
         else:
             for total, gradient in zip(self.total, gradients, strict=True):
                 total.add_(gradient, alpha=factor)
-        self.losses.append(loss)
+            self.losses.append(loss)
 
 
 def norm_of(gradients: Sequence[torch.Tensor]) -> float:

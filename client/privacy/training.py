@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 
-import torch
-
 from client.compute import Compute
 from client.privacy import accumulated, vectorised
 from client.privacy.entropy import Entropy
@@ -59,7 +57,7 @@ def compute_of(task: TaskConfig, compute: Compute) -> Compute:
     """How the task's engine computes: Opacus' hooks neither with channels last nor in mixed precision."""
     if task.privacy.engine == "accumulated":
         return compute
-    return replace(compute, bf16=False, layout=torch.contiguous_format)
+    return replace(compute, bf16=False, contiguous=True)
 
 
 def require_private(model: Network, task: TaskConfig) -> None:
