@@ -14,6 +14,7 @@ from client.compute import is_out_of_memory
 from client.description import describe
 from client.privacy import spending
 from client.privacy.spending import Asked, is_private
+from client.privacy.training import require_private
 from client.site import Site, load_site, site_of
 from client.tasks.inquiry import Inquiry
 from client.tasks.work import work_of
@@ -104,6 +105,7 @@ def _train(site: Site, content: RecordDict) -> RecordDict:
     model, before = _model(task, content)
     spent = steps = None
     if is_private(task):
+        require_private(model.train(), task)  # before anything is paid for
         asked = Asked(order.run, order.round, order.rounds)
         planned = spending.plan(site.state, spending.learners(data, task), task, asked)
         spent, steps = spending.begin(site.state, task, asked, planned), planned.steps
