@@ -258,7 +258,7 @@ class UnprovenNetworkError(XaiFederationError):
 
 
 class PatientGradientError(XaiFederationError):
-    """The gradients of single patients do not add up to that of all, or are no numbers."""
+    """The gradients of single images do not add up to that of all of them."""
 
     exit_code = 54
 

@@ -2,7 +2,7 @@
 
 import json
 
-from safetensors import safe_open
+import pytest
 
 from common.configuration import read_run
 
@@ -16,11 +16,12 @@ def test_a_private_run_of_two_sites(phantom, run, tmp_path):
     records = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
     assert [sorted(record["train"]) for record in records] == [["MCS", "TUH"]] * 2
     for record in records:
+        together = sum(report["patients"] for report in record["train"].values())
         for report in record["train"].values():
-            assert report["steps"] == -(-report["patients"] // 5) and report["counted"] == report["patients"]
+            assert report["steps"] == -(-report["patients"] // 5)
+            assert report["weight"] == pytest.approx(report["patients"] / together)
     assert read_run(tmp_path / "run" / "config.yaml").training.balanced_sampling
-    with safe_open(tmp_path / "run" / "model.safetensors", "pt") as file:
-        assert file.metadata()["prior_log_odds"] == "0.0"
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["prior_log_odds"] == 0.0
     assert not any(record["quarantined"] for record in records)
     baselines = json.loads((tmp_path / "run" / "baselines.json").read_text())
     assert sorted(baselines["local"]) == ["MCS", "TUH"]
