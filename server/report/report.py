@@ -16,6 +16,7 @@ from common.metrics.froc import RATES
 from common.page.drawing import SiteStyle, site_styles
 from common.page.style import style_sheet
 from common.protocol import CONTROLS, Estimate, EvaluationReport, ExplanationScore
+from common.uncovered import NOT_COVERED
 from server.report import figures, numbers
 from server.report.findings import (
     EXPLAINER_NAMES,
@@ -137,6 +138,8 @@ def render(run: Run) -> str:
         froc_matrix=_froc_matrix(run),
         explainers=_explainers(run),
         looks=[Markup(curve) for curve in figures.explanation_curves(run, styles)],
+        spent=Markup(figures.privacy_curve(run, styles)),
+        not_covered=NOT_COVERED,
         measures=MEASURES,
         controls=CONTROLS,
         explainer_names=EXPLAINER_NAMES,
