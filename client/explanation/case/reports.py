@@ -109,9 +109,9 @@ def write_reports(
                 pictures = _pictures(case, methods[0])
                 for name, picture in pictures.items():
                     write_bytes(place / f"{name}.png", picture)
-                for made in dicom_objects(case, published, methods[0], pictures):
-                    write_bytes(place / DICOM / made.name, _file(made.dataset))
                 others = reliability_without(exam.patient_id, data, logits, published)
+                for made in dicom_objects(case, published, methods[0], pictures, others):
+                    write_bytes(place / DICOM / made.name, _file(made.dataset))
                 write_text(place / REPORT, render(case, site.name, published, others, tuple(explainers)))
             advance(1)
     lines = [_listed(exam, data, logits, published) for exam in chosen]
