@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import torch
 
-from client.privacy.entropy import Entropy
+from common.entropy import Entropy
 
 MARGIN = 2.0**-40
 """Relative; what is cut off beyond the bound, so that rounding to float64 never passes it."""

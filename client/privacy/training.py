@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from client.compute import Compute
 from client.privacy import accumulated, vectorised
-from client.privacy.entropy import Entropy
 from client.privacy.losses import PatientLosses
 from client.privacy.mechanism import ClippedSum, noisy_mean
 from client.privacy.noise_level import noise_multiplier_of
@@ -16,6 +15,7 @@ from client.privacy.plan import Steps, steps_of_round
 from client.privacy.sampling import draw, patients_of
 from common import progress
 from common.configuration import TaskConfig
+from common.entropy import Entropy
 from common.models.network import Network
 from common.models.normalisation import require_separate
 

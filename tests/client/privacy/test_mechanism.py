@@ -11,8 +11,8 @@ from opacus.optimizers import DPOptimizer
 from scipy import stats
 from torch import nn
 
-from client.privacy.entropy import CHUNK, Entropy
 from client.privacy.mechanism import ClippedSum, clip_factor, noisy_mean, norm_of
+from common.entropy import CHUNK, Entropy
 
 
 def tensors(*values):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from client.privacy.entropy import Entropy
 from client.privacy.sampling import draw, patients_of
+from common.entropy import Entropy
 
 PATIENTS, RATE, DRAWS = 40, 0.3, 4000
 

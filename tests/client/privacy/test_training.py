@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from client.privacy.entropy import Entropy
 from client.privacy.plan import Steps, steps_of_round
 from client.training import Round, train
 from common.configuration import (
@@ -18,6 +17,7 @@ from common.configuration import (
     TaskConfig,
     TrainingConfig,
 )
+from common.entropy import Entropy
 from common.errors import DeltaError, MixedPatientsError, UnprovenNetworkError
 from common.models.network import build_network
 
