@@ -109,6 +109,27 @@ class CalibrationBin:
 
 CONTROLS = ("intensity", "random")
 """Maps that know nothing of the model, scored beside every explainer."""
+COMPARED = ("pointing_game", "energy_in_box", "iou", "dice", "deletion", "insertion", "faithfulness")
+"""Measures by which explainers are compared with the controls; of ``deletion`` less is better."""
+
+
+@dataclass(frozen=True)
+class ExplanationQuality:
+    """What ``evaluation.quality=full`` measures beside the rest, on some of the views (``common/metrics``)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    views: int
+    iou: Estimate
+    """Of the map's hot part, from half of its maximum, with the boxes."""
+    dice: Estimate
+    deletion: Estimate
+    """Area under the model's probability while the hottest tissue is taken away first; low is good."""
+    insertion: Estimate
+    """The same while it comes back first; high is good."""
+    faithfulness: Estimate
+    """Correlation of what parts of the breast hold of the map with what the probability loses without them."""
+    sensitivity: Estimate
+    """Largest change of the map, as a share of it, when a little noise is added to the view."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +144,11 @@ class ExplanationScore:
     """Of attributions (SHAP, expected gradients): by what share their sums miss the logits, on average."""
     randomised: Estimate = Estimate(None)
     """Rank correlation with the maps of a network that has forgotten everything; 1: the map never asked the network."""
+    ahead: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    """By measure (of ``COMPARED``) and control: the mean over the views of how much better than the control it is."""
+    quality: ExplanationQuality | None = None
+    agreement: dict[str, Estimate] = field(default_factory=dict)
+    """Rank correlation with the maps of the same views by the methods that come after it."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from common.metrics.froc import GRID
 from common.packing import Tensors, packed_size, unpack
 from common.parameters import shared, squared_norm
 from common.protocol import (
+    COMPARED,
     CONTROLS,
     Estimate,
     EvaluationReport,
@@ -188,8 +190,7 @@ def evaluated(reply: RecordDict | WireError, number: int) -> EvaluationReport:
         shares += _froc_shares(report.froc)
     shares += _explanation_shares(report.explanations)
     for name, item in shares:
-        if any(value is not None and not 0 <= value <= 1 for value in (item.value, item.low, item.high)):
-            raise ImpossibleFiguresError(f"impossible {name}: {item.value}")
+        _require_between(0.0, 1.0, item, name)
     return report
 
 
@@ -205,19 +206,45 @@ def _froc_shares(froc: FrocReport) -> list[tuple[str, Estimate]]:
 
 def _explanation_shares(scores: dict[str, ExplanationScore]) -> list[tuple[str, Estimate]]:
     """Every share among the scores of explanations, which must be of methods that there are."""
+    shares = []
     for method, score in scores.items():
-        if method not in (*CHOICES["evaluation.explainers"], *CONTROLS):
-            raise ImpossibleFiguresError("a score of an explainer that there is not")
+        _require_methods([method, *score.agreement])
+        _require_measures(score)
         if score.views < 0 or not (score.gap is None or 0 <= score.gap < math.inf):
             raise ImpossibleFiguresError(f"impossible score of {method}: {score.views} views, gap {score.gap}")
-        same = (score.randomised.value, score.randomised.low, score.randomised.high)
-        if any(value is not None and not -1 <= value <= 1 for value in same):
-            raise ImpossibleFiguresError(f"impossible rank correlation of {method}: {score.randomised.value}")
-    return [
-        (f"score of {method}", item)
-        for method, score in scores.items()
-        for item in (score.pointing_game, score.energy_in_box)
-    ]
+        for item in (score.randomised, *score.agreement.values()):
+            _require_between(-1.0, 1.0, item, f"rank correlation of {method}")
+        for measure, leads in score.ahead.items():
+            largest = 2.0 if measure == "faithfulness" else 1.0  # the difference of two correlations, or of two shares
+            for item in leads.values():
+                _require_between(-largest, largest, item, f"lead of {method}")
+        found = [score.pointing_game, score.energy_in_box]
+        if score.quality is not None:
+            quality = score.quality
+            if not 0 <= quality.views <= score.views:
+                raise ImpossibleFiguresError(f"impossible score of {method}: {quality.views} of {score.views} views")
+            _require_between(-1.0, 1.0, quality.faithfulness, f"faithfulness of {method}")
+            _require_between(0.0, sys.float_info.max, quality.sensitivity, f"sensitivity of {method}")
+            found += [quality.iou, quality.dice, quality.deletion, quality.insertion]
+        shares += [(f"score of {method}", item) for item in found]
+    return shares
+
+
+def _require_methods(names: Iterable[str]) -> None:
+    if any(name not in (*CHOICES["evaluation.explainers"], *CONTROLS) for name in names):
+        raise ImpossibleFiguresError("a score of an explainer that there is not")
+
+
+def _require_measures(score: ExplanationScore) -> None:
+    for measure, leads in score.ahead.items():
+        if measure not in COMPARED or leads.keys() != set(CONTROLS):
+            raise ImpossibleFiguresError("a comparison by a measure, or with controls, that there are not")
+
+
+def _require_between(low: float, high: float, item: Estimate, what: str) -> None:
+    """Of a value and its interval, where they are defined."""
+    if any(value is not None and not low <= value <= high for value in (item.value, item.low, item.high)):
+        raise ImpossibleFiguresError(f"impossible {what}: {item.value}")
 
 
 def _require_round(said: int, number: int) -> None:

@@ -47,16 +47,7 @@ def summarise(
         "spread_auc": max(aucs.values()) - min(aucs.values()) if aucs else None,
         "unseen": unseen,
         "explanations": {
-            name: {
-                method: {
-                    "pointing_game": score["pointing_game"]["value"],
-                    "energy_in_box": score["energy_in_box"]["value"],
-                    "views": score["views"],
-                    "gap": score.get("gap"),
-                    "randomised": score.get("randomised", {}).get("value"),
-                }
-                for method, score in report["explanations"].items()
-            }
+            name: {method: _explanation(score) for method, score in report["explanations"].items()}
             for name, report in (evaluation["sites"] | evaluation["unseen"]).items()
         },
         "froc": {
@@ -104,6 +95,23 @@ def _site(report: dict[str, Any]) -> dict[str, Any]:
         "sensitivity_high": sensitivity["high"],
         "brier": report["brier"]["value"],
         "calibration_error": report["calibration_error"],
+    }
+
+
+def _explanation(score: dict[str, Any]) -> dict[str, Any]:
+    """Figures of one method at one site; keys of older evaluations may be missing."""
+    quality, ahead = score.get("quality") or {}, score.get("ahead", {})
+    return {
+        "pointing_game": score["pointing_game"]["value"],
+        "energy_in_box": score["energy_in_box"]["value"],
+        "views": score["views"],
+        "gap": score.get("gap"),
+        "randomised": score.get("randomised", {}).get("value"),
+        "beats_controls": {
+            measure: all((lead["low"] or 0.0) > 0.0 for lead in leads.values()) for measure, leads in ahead.items()
+        },
+        "quality": {name: item if name == "views" else item["value"] for name, item in quality.items()},
+        "agreement": {other: item["value"] for other, item in score.get("agreement", {}).items()},
     }
 
 

@@ -26,6 +26,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "federation.wire_dtype": ("bfloat16", "float32"),
     "federation.selection": ("validation_auc", "validation_froc", "last"),
     "evaluation.hit_rule": ("iou", "centre"),
+    "evaluation.quality": ("basic", "full"),
     "evaluation.explainers": (
         "gradcam",
         "gradcam++",

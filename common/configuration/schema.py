@@ -211,6 +211,9 @@ class EvaluationConfig:
     """Malignant test breasts with known boxes on which explanations are scored, per site."""
     explainers: list[str] = field(default_factory=lambda: ["hirescam", "gradcam", "shap"])
     """Explainers that are scored, by name; the first one draws the gallery."""
+    quality: str = "basic"
+    """At the end measure explanations by the boxes and by forgetting (``basic``), or also, much longer, by overlap,
+    deletion, insertion, faithfulness, steadiness and agreement between methods (``full``)."""
     background: int = 8
     """Views of the site's training patients that ``shap`` and ``expected_gradients`` compare with."""
 

@@ -15,6 +15,7 @@ from common.parameters import rounded
 from common.protocol import (
     Estimate,
     EvaluationReport,
+    ExplanationQuality,
     ExplanationScore,
     FrocReport,
     PrivacySpent,
@@ -198,8 +199,19 @@ def froc(**changes):
 
 def explained(method="gradcam", **changes):
     good = {"pointing_game": Estimate(0.5), "energy_in_box": Estimate(0.1), "views": 8, "gap": 0.0,
-            "randomised": Estimate(-0.2, -0.3, 0.1)}  # fmt: skip
+            "randomised": Estimate(-0.2, -0.3, 0.1), "quality": quality(), "agreement": {"random": Estimate(-0.1)},
+            "ahead": lead(-0.4, "deletion") | lead(1.4, "faithfulness")}  # fmt: skip
     return {method: ExplanationScore(**good | changes)}
+
+
+def quality(**changes):
+    good = dict.fromkeys(("iou", "dice", "deletion", "insertion"), Estimate(0.2, 0.1, 0.3))
+    good |= {"views": 6, "faithfulness": Estimate(-0.1, -0.3, 0.1), "sensitivity": Estimate(3.5, 0.2, 8.0)}
+    return ExplanationQuality(**good | changes)
+
+
+def lead(value, measure="energy_in_box", controls=("intensity", "random")):
+    return {measure: dict.fromkeys(controls, Estimate(value))}
 
 
 EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 0.5, "auc": Estimate(0.75), "round": 7}
@@ -224,6 +236,27 @@ EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 
         ({"explanations": explained(randomised=Estimate(-1.5))}, ImpossibleFiguresError, "impossible rank correlation"),
         ({"explanations": explained(views=-1)}, ImpossibleFiguresError, "impossible score"),
         ({"explanations": explained(gap=float("inf"))}, ImpossibleFiguresError, "impossible score"),
+        ({"explanations": explained(agreement={"mine": Estimate(0.1)})}, ImpossibleFiguresError, "that there is not"),
+        ({"explanations": explained(agreement={"random": Estimate(1.1)})}, ImpossibleFiguresError, "rank correlation"),
+        ({"explanations": explained(ahead=lead(1.1))}, ImpossibleFiguresError, "lead of gradcam"),
+        ({"explanations": explained(ahead=lead(2.1, "faithfulness"))}, ImpossibleFiguresError, "lead of gradcam"),
+        ({"explanations": explained(ahead=lead(0.1, "beauty"))}, ImpossibleFiguresError, "that there are not"),
+        ({"explanations": explained(ahead=lead(0.1, controls=["me"]))}, ImpossibleFiguresError, "that there are not"),
+        ({"explanations": explained(ahead=lead(0.1, controls=["random"]))}, ImpossibleFiguresError, "there are not"),
+        ({"explanations": explained(quality=quality(views=9))}, ImpossibleFiguresError, "9 of 8 views"),
+        ({"explanations": explained(quality=quality(views=-1))}, ImpossibleFiguresError, "-1 of 8 views"),
+        *(
+            ({"explanations": explained(quality=quality(**{name: Estimate(1.2)}))}, ImpossibleFiguresError, "score of")
+            for name in ("iou", "dice", "deletion", "insertion")
+        ),
+        *(
+            ({"explanations": explained(quality=quality(faithfulness=bad))}, ImpossibleFiguresError, "faithfulness of")
+            for bad in (Estimate(-1.1), Estimate(0.1, 0.0, 1.1), Estimate(float("nan")))
+        ),
+        *(
+            ({"explanations": explained(quality=quality(sensitivity=bad))}, ImpossibleFiguresError, "sensitivity of")
+            for bad in (Estimate(-0.1), Estimate(float("inf")), Estimate(float("nan")))
+        ),
         ({"auc": Estimate(0.5, -0.1, 0.6)}, ImpossibleFiguresError, "impossible AUC"),
         ({"sensitivity": Estimate(float("nan"))}, ImpossibleFiguresError, "impossible sensitivity"),
         ({"loss": float("inf")}, ImpossibleFiguresError, "impossible loss"),
