@@ -12,7 +12,6 @@ import torch
 
 from client.compute import Compute, choose
 from client.objectives import penalty
-from client.privacy.entropy import Entropy
 from client.privacy.losses import PatientLosses
 from client.privacy.plan import Steps
 from client.privacy.training import compute_of, gradients, require_plan, require_private
@@ -22,6 +21,7 @@ from common import progress
 from common.configuration import TaskConfig, TrainingConfig
 from common.data.dataset import SiteData
 from common.data.sampling import Indices
+from common.entropy import Entropy
 from common.models.network import Network
 from common.models.normalisation import fix_statistics
 from common.models.parameter_groups import parameter_groups

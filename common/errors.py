@@ -179,6 +179,24 @@ class PolicyRefusalError(XaiFederationError):
     exit_code = 35
 
 
+class PrivacyBudgetError(PolicyRefusalError):
+    """The privacy budget of the site's patients does not allow what the coordinator asks."""
+
+    exit_code = 56
+
+
+class LedgerError(XaiFederationError):
+    """The privacy ledger of a site was changed, cut or damaged."""
+
+    exit_code = 55
+
+
+class AccountingError(XaiFederationError):
+    """The accountant cannot say what private training costs."""
+
+    exit_code = 57
+
+
 class DisagreementError(XaiFederationError):
     """Sites and coordinator run different programs, or a site's policy forbids the run."""
 
@@ -240,7 +258,7 @@ class UnprovenNetworkError(XaiFederationError):
 
 
 class PatientGradientError(XaiFederationError):
-    """The gradients of single patients do not add up to that of all, or are no numbers."""
+    """The gradients of single images do not add up to that of all of them."""
 
     exit_code = 54
 

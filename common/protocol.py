@@ -34,6 +34,19 @@ class TrainTask:
     rounds: int
     seed: int
     wire_dtype: str
+    run: str = ""
+    """The coordinator's name for the run, hexadecimal digits: a site's privacy ledger tells runs apart by it."""
+
+
+@dataclass(frozen=True)
+class PrivacySpent:
+    """What a run has cost a site's patients, its last round with it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    epsilon: float
+    delta: float
+    unit: str
+    """Whose data the guarantee is about: ``patient``."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,8 @@ class TrainReport:
     """Of the task that it answers; a report that does not say so is refused."""
     counted: int | None = None
     """Patients that count for the site's weight, where these are not all: a detector's are those with a lesion."""
+    privacy: PrivacySpent | None = None
+    """Of a run with differential privacy."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +109,27 @@ class CalibrationBin:
 
 CONTROLS = ("intensity", "random")
 """Maps that know nothing of the model, scored beside every explainer."""
+COMPARED = ("pointing_game", "energy_in_box", "iou", "dice", "deletion", "insertion", "faithfulness")
+"""Measures by which explainers are compared with the controls; of ``deletion`` less is better."""
+
+
+@dataclass(frozen=True)
+class ExplanationQuality:
+    """What ``evaluation.quality=full`` measures beside the rest, on some of the views (``common/metrics``)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    views: int
+    iou: Estimate
+    """Of the map's hot part, from half of its maximum, with the boxes."""
+    dice: Estimate
+    deletion: Estimate
+    """Area under the model's probability while the hottest tissue is taken away first; low is good."""
+    insertion: Estimate
+    """The same while it comes back first; high is good."""
+    faithfulness: Estimate
+    """Correlation of what parts of the breast hold of the map with what the probability loses without them."""
+    sensitivity: Estimate
+    """Largest change of the map, as a share of it, when a little noise is added to the view."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +144,11 @@ class ExplanationScore:
     """Of attributions (SHAP, expected gradients): by what share their sums miss the logits, on average."""
     randomised: Estimate = Estimate(None)
     """Rank correlation with the maps of a network that has forgotten everything; 1: the map never asked the network."""
+    ahead: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    """By measure (of ``COMPARED``) and control: the mean over the views of how much better than the control it is."""
+    quality: ExplanationQuality | None = None
+    agreement: dict[str, Estimate] = field(default_factory=dict)
+    """Rank correlation with the maps of the same views by the methods that come after it."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +204,10 @@ class DescribeTask:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     task: str
+    rounds: int = 0
+    """That the site is to train for; 0: it is only to be tested on."""
+    run: str = ""
+    """As in ``TrainTask``."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +243,8 @@ class SiteDescription:
     """Of the installed program."""
     code: str
     """SHA-256 over the installed program's source (``common.code``)."""
+    planned: PrivacySpent | None = None
+    """What the whole run would cost the site's patients, where it is to be trained with differential privacy."""
 
 
 @dataclass(frozen=True)

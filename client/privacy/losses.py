@@ -31,9 +31,7 @@ class PatientLosses:
 
     def __call__(self, patients: Sequence[Indices]) -> torch.Tensor:
         """Loss ``(P,)`` of each patient by itself: the mean over what the task takes a loss of, breasts or views."""
-        found = self.work.losses(
-            self.model, self.compute, self.data, np.concatenate(patients), self.task, self.random
-        )
+        found = self.work.losses(self.model, self.compute, self.data, np.concatenate(patients), self.task, self.random)
         patient_of_breast = torch.from_numpy(np.repeat(np.arange(len(patients)), [len(item) for item in patients]))
         return pool_views(found.values, patient_of_breast[found.breast].to(found.values.device), len(patients))
 

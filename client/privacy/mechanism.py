@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import torch
 
-from client.privacy.entropy import Entropy
+from common.entropy import Entropy
 
 MARGIN = 2.0**-40
 """Relative; what is cut off beyond the bound, so that rounding to float64 never passes it."""
@@ -28,7 +28,7 @@ MARGIN = 2.0**-40
 class ClippedSum:
     """Sum of the clipped gradients of the patients added so far.
 
-    ``total``: float64, shaped as the parameters. ``losses``: of the patients, in the order in which they were added.
+    ``total``: float64, shaped as the parameters. ``losses``: of the same patients.
     """
 
     bound: float
@@ -50,7 +50,7 @@ class ClippedSum:
         else:
             for total, gradient in zip(self.total, gradients, strict=True):
                 total.add_(gradient, alpha=factor)
-        self.losses.append(loss)
+            self.losses.append(loss)
 
 
 def norm_of(gradients: Sequence[torch.Tensor]) -> float:

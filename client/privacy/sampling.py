@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from client.privacy.entropy import Entropy
 from common.data.dataset import SiteData
 from common.data.sampling import Indices
+from common.entropy import Entropy
 
 
 def patients_of(data: SiteData) -> list[Indices]:

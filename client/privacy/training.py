@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 
-import torch
-
 from client.compute import Compute
 from client.privacy import accumulated, vectorised
-from client.privacy.entropy import Entropy
 from client.privacy.losses import PatientLosses
 from client.privacy.mechanism import ClippedSum, noisy_mean
 from client.privacy.noise_level import noise_multiplier_of
@@ -18,6 +15,7 @@ from client.privacy.plan import Steps, steps_of_round
 from client.privacy.sampling import draw, patients_of
 from common import progress
 from common.configuration import TaskConfig
+from common.entropy import Entropy
 from common.models.network import Network
 from common.models.normalisation import require_separate
 
@@ -59,7 +57,7 @@ def compute_of(task: TaskConfig, compute: Compute) -> Compute:
     """How the task's engine computes: Opacus' hooks neither with channels last nor in mixed precision."""
     if task.privacy.engine == "accumulated":
         return compute
-    return replace(compute, bf16=False, layout=torch.contiguous_format)
+    return replace(compute, bf16=False, contiguous=True)
 
 
 def require_private(model: Network, task: TaskConfig) -> None:

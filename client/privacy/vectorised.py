@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -55,7 +56,8 @@ class _Hooks(GradSampleHooks):  # type: ignore[misc]
 def watched(model: nn.Module) -> Iterator[None]:
     """Let every backward pass through ``model`` leave the gradients of single images in ``grad_sample`` of its
     parameters, beside the sum in ``grad``."""
-    with out_of_place(model):
+    with out_of_place(model), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Full backward hook is firing")  # images need no gradient
         hooks = _Hooks(model, loss_reduction="sum", strict=False)
         try:
             yield

@@ -97,7 +97,8 @@ def examine(
     report = measured(data, logits, task.evaluation, inquiry.seed)
     background = choose_background(training, task.evaluation.background, inquiry.seed)
     draw_gallery(model, data, background, logits, task.evaluation, site)
-    scores = explain(model, data, background, task.evaluation, site.name, inquiry.seed)
+    full = task.evaluation.quality == "full"
+    scores = explain(model, data, background, task.evaluation, site.name, inquiry.seed, full=full)
     return replace(report, explanations=scores)
 
 

@@ -94,7 +94,10 @@ def examine(
     reading = read_site(model, data, task, inquiry.name)
     draw_gallery(data, reading, task.evaluation, site)
     report = measured(data, reading, task.evaluation, inquiry.seed)
-    return replace(report, explanations=explained(model, data, task, inquiry, training))
+    background = choose_background(training, task.evaluation.background, inquiry.seed)
+    full, explained_model = task.evaluation.quality == "full", DetectedScore(model)
+    scores = explain(explained_model, data, background, task.evaluation, inquiry.name, inquiry.seed, full=full)
+    return replace(report, explanations=scores)
 
 
 def explained(

@@ -2,6 +2,7 @@
 
 from common.configuration.loading import (
     load_run,
+    load_run_settings,
     load_task,
     names,
     read_run,
@@ -43,6 +44,7 @@ __all__ = [
     "TaskConfig",
     "TrainingConfig",
     "load_run",
+    "load_run_settings",
     "load_task",
     "names",
     "read_run",

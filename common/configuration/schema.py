@@ -139,6 +139,10 @@ class MethodConfig:
     """``average`` or ``momentum``."""
     server_learning_rate: float = 1.0
     server_momentum: float = 0.9
+    central_clip_norm: float | None = None
+    """Largest norm (L2) of a site's update; the server shrinks longer ones. Needs ``site_weights`` ``equal``."""
+    central_noise_multiplier: float = 0.0
+    """Noise that the server adds to the sum of the updates, as a multiple of ``central_clip_norm``."""
 
 
 @dataclass
@@ -207,6 +211,9 @@ class EvaluationConfig:
     """Malignant test breasts with known boxes on which explanations are scored, per site."""
     explainers: list[str] = field(default_factory=lambda: ["hirescam", "gradcam", "shap"])
     """Explainers that are scored, by name; the first one draws the gallery."""
+    quality: str = "basic"
+    """At the end measure explanations by the boxes and by forgetting (``basic``), or also, much longer, by overlap,
+    deletion, insertion, faithfulness, steadiness and agreement between methods (``full``)."""
     background: int = 8
     """Views of the site's training patients that ``shap`` and ``expected_gradients`` compare with."""
 

@@ -1,12 +1,17 @@
 """Everything a site says, searched for what must not leave it."""
 
 import csv
+import json
 import logging
+import re
+from dataclasses import fields
 
+import pydicom
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
 
 from client.app import app as client_app
 from common.configuration import load_run, to_yaml
+from common.protocol import COMPARED, CONTROLS, Estimate, ExplanationQuality, ExplanationScore
 from server.app import app as server_app
 from simulations.local_grid import LocalGrid
 
@@ -69,6 +74,36 @@ def test_no_identifier_path_or_date_leaves_a_site(own_phantom, tmp_path):
     assert b"EvaluationReport" in heard
     for secret in (*SECRETS, str(tmp_path)):
         assert secret.encode() not in heard, secret
+
+
+def keys_of(value):
+    """Every key of a nested message."""
+    if isinstance(value, dict):
+        return set(value) | {key for item in value.values() for key in keys_of(item)}
+    assert value is None or isinstance(value, int | float), "a list or a text among scores of explanations"
+    return set()
+
+
+def test_scores_of_explanations_hold_no_identifier_path_or_pixel(own_phantom, tmp_path):
+    for name in ("MCS", "TUH"):
+        name_patients(own_phantom / name)
+    more = ("data.test_fraction=0.6", "evaluation.quality=full", "evaluation.explainers=[hirescam]",
+            "evaluation.explained=3")  # fmt: skip
+    heard = federate(own_phantom, tmp_path / "run", *more)
+    for secret in (*SECRETS, str(tmp_path)):
+        assert secret.encode() not in heard, secret
+    files = sorted(own_phantom.glob("*/dicom/*.dcm"))
+    assert len(files) > 20
+    for file in files:
+        rows = pydicom.dcmread(file).pixel_array
+        middle = rows[len(rows) // 2]
+        assert middle.tobytes() not in heard and middle.astype("float32").tobytes() not in heard
+    told = [json.loads(body) for body in re.findall(r"'body': '(.*?)'[,}]", heard.decode("latin-1"))]
+    scores = [report["explanations"] for report in told if report.get("explanations")]
+    assert scores and scores[0]["hirescam"]["quality"]["faithfulness"]["value"] is not None
+    words = {item.name for kind in (Estimate, ExplanationScore, ExplanationQuality) for item in fields(kind)}
+    for report in scores:
+        assert keys_of(report) <= words | {"hirescam", *CONTROLS, *COMPARED}
 
 
 def test_a_refusal_names_the_error_but_not_the_file(own_phantom, tmp_path, caplog):

@@ -1,6 +1,7 @@
 """Every way in which a reply can be bad, by name."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,18 @@ from common.errors import MessageTooLargeError, WireError
 from common.metrics.froc import GRID
 from common.packing import pack
 from common.parameters import rounded
-from common.protocol import Estimate, EvaluationReport, ExplanationScore, FrocReport, Refusal, TrainReport, encode
+from common.protocol import (
+    Estimate,
+    EvaluationReport,
+    ExplanationQuality,
+    ExplanationScore,
+    FrocReport,
+    PrivacySpent,
+    Refusal,
+    SiteDescription,
+    TrainReport,
+    encode,
+)
 from server.admission import (
     ImpossibleFiguresError,
     SiteRefusedError,
@@ -19,6 +31,7 @@ from server.admission import (
     UpdateNotFiniteError,
     UpdateTooLargeError,
     admit,
+    described_by,
     evaluated,
 )
 
@@ -79,6 +92,48 @@ def test_a_good_reply_passes_with_its_norm():
 def test_bad_replies_are_named(bad, error, says):
     with pytest.raises(error, match=says):
         checked(bad)
+
+
+SPENT = PrivacySpent(2.0, 0.01, "patient")
+
+
+@pytest.mark.parametrize(
+    ("unit", "spent", "says"),
+    [
+        ("patient", None, "a patient's privacy was asked for and nothing is said of it"),
+        ("none", SPENT, "asked: none"),
+        ("patient", replace(SPENT, unit="image"), "impossible privacy of a image"),
+        ("patient", replace(SPENT, epsilon=-0.1), "epsilon -0.1"),
+        ("patient", replace(SPENT, epsilon=float("inf")), "epsilon inf"),
+        ("patient", replace(SPENT, epsilon=float("nan")), "epsilon nan"),
+        ("patient", replace(SPENT, delta=0.0), "delta 0.0"),
+        ("patient", replace(SPENT, delta=0.1), "delta 0.1"),
+    ],
+)
+def test_privacy_is_promised_when_asked_for_and_only_as_it_can_be(unit, spent, says):
+    """One over ten patients is no delta."""
+    admit(reply(report=replace(REPORT, privacy=SPENT)), MODEL, "bfloat16", 100.0, 7, "patient")
+    admit(
+        reply(report=replace(REPORT, privacy=replace(SPENT, delta=0.2), counted=4)),
+        MODEL,
+        "bfloat16",
+        100.0,
+        7,
+        "patient",
+    )
+    with pytest.raises(ImpossibleFiguresError, match=says):
+        admit(reply(report=replace(REPORT, privacy=spent)), MODEL, "bfloat16", 100.0, 7, unit)
+
+
+def test_a_description_that_promises_what_was_not_asked_for_is_refused():
+    site = SiteDescription(9, 9, 18, 3, 0, 6, {}, "known", 0, 0, {}, "0.1.0", "0" * 64, SPENT)
+    assert described_by(encode(site), "patient").planned == SPENT
+    assert described_by(encode(replace(site, planned=None)), "patient").planned is None, (
+        "of a site that is only tested on"
+    )
+    for unit, planned in (("none", SPENT), ("patient", replace(SPENT, delta=1.0))):
+        with pytest.raises(ImpossibleFiguresError, match="impossible privacy"):
+            described_by(encode(replace(site, planned=planned)), unit)
 
 
 def test_an_update_damaged_on_the_way_is_found_by_its_digest():
@@ -144,8 +199,19 @@ def froc(**changes):
 
 def explained(method="gradcam", **changes):
     good = {"pointing_game": Estimate(0.5), "energy_in_box": Estimate(0.1), "views": 8, "gap": 0.0,
-            "randomised": Estimate(-0.2, -0.3, 0.1)}  # fmt: skip
+            "randomised": Estimate(-0.2, -0.3, 0.1), "quality": quality(), "agreement": {"random": Estimate(-0.1)},
+            "ahead": lead(-0.4, "deletion") | lead(1.4, "faithfulness")}  # fmt: skip
     return {method: ExplanationScore(**good | changes)}
+
+
+def quality(**changes):
+    good = dict.fromkeys(("iou", "dice", "deletion", "insertion"), Estimate(0.2, 0.1, 0.3))
+    good |= {"views": 6, "faithfulness": Estimate(-0.1, -0.3, 0.1), "sensitivity": Estimate(3.5, 0.2, 8.0)}
+    return ExplanationQuality(**good | changes)
+
+
+def lead(value, measure="energy_in_box", controls=("intensity", "random")):
+    return {measure: dict.fromkeys(controls, Estimate(value))}
 
 
 EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 0.5, "auc": Estimate(0.75), "round": 7}
@@ -170,6 +236,27 @@ EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 
         ({"explanations": explained(randomised=Estimate(-1.5))}, ImpossibleFiguresError, "impossible rank correlation"),
         ({"explanations": explained(views=-1)}, ImpossibleFiguresError, "impossible score"),
         ({"explanations": explained(gap=float("inf"))}, ImpossibleFiguresError, "impossible score"),
+        ({"explanations": explained(agreement={"mine": Estimate(0.1)})}, ImpossibleFiguresError, "that there is not"),
+        ({"explanations": explained(agreement={"random": Estimate(1.1)})}, ImpossibleFiguresError, "rank correlation"),
+        ({"explanations": explained(ahead=lead(1.1))}, ImpossibleFiguresError, "lead of gradcam"),
+        ({"explanations": explained(ahead=lead(2.1, "faithfulness"))}, ImpossibleFiguresError, "lead of gradcam"),
+        ({"explanations": explained(ahead=lead(0.1, "beauty"))}, ImpossibleFiguresError, "that there are not"),
+        ({"explanations": explained(ahead=lead(0.1, controls=["me"]))}, ImpossibleFiguresError, "that there are not"),
+        ({"explanations": explained(ahead=lead(0.1, controls=["random"]))}, ImpossibleFiguresError, "there are not"),
+        ({"explanations": explained(quality=quality(views=9))}, ImpossibleFiguresError, "9 of 8 views"),
+        ({"explanations": explained(quality=quality(views=-1))}, ImpossibleFiguresError, "-1 of 8 views"),
+        *(
+            ({"explanations": explained(quality=quality(**{name: Estimate(1.2)}))}, ImpossibleFiguresError, "score of")
+            for name in ("iou", "dice", "deletion", "insertion")
+        ),
+        *(
+            ({"explanations": explained(quality=quality(faithfulness=bad))}, ImpossibleFiguresError, "faithfulness of")
+            for bad in (Estimate(-1.1), Estimate(0.1, 0.0, 1.1), Estimate(float("nan")))
+        ),
+        *(
+            ({"explanations": explained(quality=quality(sensitivity=bad))}, ImpossibleFiguresError, "sensitivity of")
+            for bad in (Estimate(-0.1), Estimate(float("inf")), Estimate(float("nan")))
+        ),
         ({"auc": Estimate(0.5, -0.1, 0.6)}, ImpossibleFiguresError, "impossible AUC"),
         ({"sensitivity": Estimate(float("nan"))}, ImpossibleFiguresError, "impossible sensitivity"),
         ({"loss": float("inf")}, ImpossibleFiguresError, "impossible loss"),

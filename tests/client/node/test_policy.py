@@ -7,7 +7,7 @@ import yaml
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from client.node.home import SiteHome, read_settings
-from client.node.policy import Policy, check_hours, check_patients, check_task
+from client.node.policy import Policy, check_hours, check_patients, check_private, check_task
 from client.node.request import check_request, refuse, size_of
 from client.site import Site
 from common.configuration import load_run, names, task_of, to_yaml
@@ -46,6 +46,30 @@ def test_what_the_policy_forbids_is_refused_by_its_setting(policy, overrides, wo
 
 
 @pytest.mark.parametrize(
+    ("policy", "must"),
+    [
+        (Policy(), False),
+        (Policy(maximum_epsilon=8), True),
+        (Policy(maximum_epsilon_run=8), True),
+        (Policy(private_tasks=["classifier"]), True),
+        (Policy(private_tasks=["detector"]), False),
+        (Policy(maximum_epsilon=8, private_tasks=["detector"]), False),
+    ],
+)
+def test_a_budget_means_that_nothing_is_trained_without_one_unless_the_site_says_so(policy, must):
+    """Else a coordinator would only have to leave privacy out."""
+    assert policy.must_be_private("classifier") is must
+    if must:
+        with pytest.raises(
+            PolicyRefusalError, match=r"only trained with patient-level privacy here, privacy\.unit = none"
+        ):
+            check_private(policy, task())
+    else:
+        check_private(policy, task())
+    check_private(policy, task("privacy.unit=patient", "privacy.epsilon=8"))
+
+
+@pytest.mark.parametrize(
     ("hours", "allowed", "forbidden"),
     [
         ("20:00-06:00", ["20:00", "23:59", "00:00", "05:59"], ["06:00", "12:00", "19:59"]),
@@ -78,6 +102,14 @@ def test_fewer_patients_than_the_policy_asks_for_are_not_named():
         {"training_hours": "always"},
         {"training_hours": "25:00-06:00"},
         {"minimum_patients": 0},
+        {"minimum_steps": 0},
+        {"minimum_cell": -1},
+        {"decimals": -1},
+        {"maximum_epsilon": 0},
+        {"maximum_epsilon_run": -1.0},
+        {"maximum_epsilon": float("nan")},
+        {"maximum_delta": 1.0},
+        {"private_tasks": ["classifyer"]},
         {"roundz": 3},
         {"rounds": "many"},
     ],
