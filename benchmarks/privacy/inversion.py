@@ -1,13 +1,19 @@
-"""Can an attacker rebuild a mammogram from a gradient? Gradient inversion, with patient-level privacy and without.
+"""What does a gradient betray of the picture it comes from? Three attacks, with patient-level privacy and without.
 
-From the repository's root: ``python benchmarks/privacy/inversion.py [PATIENTS] [EPSILON ...]``, by default 6 patients at
-epsilon inf, 8, 3 and 1. The attacker's best case, better than what he gets: he sees the gradient of one patient's one
-view alone, of the untrained network, which he knows, and knows her truth. He looks for the picture whose gradient
-points the same way (cosine similarity, total variation as the prior on pictures; Geiping et al. 2020, "Inverting
-Gradients", arXiv 2003.14053, equation 4). Noise is that of one step of a run which costs the stated epsilon in all.
+From the repository's root: ``python benchmarks/privacy/inversion.py [PATIENTS] [EPSILON ...]``, by default 6 patients
+at epsilon inf, 8, 3 and 1. The attacker's best case, better than what he gets of a round: the gradient of one patient's
+one view alone, of an untrained network which he knows, and her truth. Noise is that of one step of a run which costs
+the stated epsilon in all.
 
-Prints a Markdown table: likeness of what he finds to what was there, and how often it is most like the right one of
-all the patients' views, where guessing is right for one in that many. ``nothing seen``: he is given noise alone.
+* ``found``: he has pictures of all patients and asks whose gradient points most nearly the way of the one that he saw.
+  Guessing is right for one in that many.
+* ``rebuilt``: he looks for the picture whose gradient does (cosine similarity, total variation as the prior on
+  pictures; Geiping et al. 2020, "Inverting Gradients", arXiv 2003.14053, equation 4).
+* ``rebuilt, dense``: as if the network began with a fully connected layer: then its gradient holds the picture itself
+  (Phong et al. 2018, "Privacy-Preserving Deep Learning via Additively Homomorphic Encryption", section 3).
+
+Prints a Markdown table: likeness of what he rebuilds to what was there (structural similarity, correlation of pixels).
+The last row is what he gets out of noise alone.
 """
 
 from __future__ import annotations
@@ -21,27 +27,32 @@ from pathlib import Path
 import numpy as np
 import torch
 from skimage.metrics import structural_similarity
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from client.privacy.entropy import Entropy
+from common.entropy import Entropy
 from client.privacy.mechanism import ClippedSum, noisy_mean
 from client.privacy.noise_level import noise_multiplier_of
 from client.privacy.plan import steps_of_round
 from client.site import Site, load_site
 from common.configuration import ImagingConfig, ModelConfig, PrivacyConfig, TaskConfig, TrainingConfig
 from common.data.dataset import make_batch
-from common.models.network import Network, build_network
+from common.models.network import build_network
 from common.offline import switch_off
 from simulations.phantom.dataset import write_site
 
 SITE, TRAINED, ROUNDS = "MCS", 120, 30
 """Patients of the site and rounds of the run, which settle how much noise epsilon asks for."""
-STEPS, RATE, SMOOTHNESS = 1500, 0.05, 1e-3
+STEPS, RATE, SMOOTHNESS = 400, 0.05, 1e-3
+HIDDEN = 32
+"""Units of the fully connected layer."""
 Gradients = Sequence[torch.Tensor]
 
 
-def gradients_of(model: Network, image: torch.Tensor, target: torch.Tensor, *, create_graph: bool) -> Gradients:
+def gradients_of(
+    model: nn.Module, image: torch.Tensor, target: torch.Tensor, *, create_graph: bool = False
+) -> Gradients:
     """Gradient of one view's cross-entropy by all parameters."""
     loss = torch.nn.functional.binary_cross_entropy_with_logits(model(image).flatten(), target)
     return torch.autograd.grad(loss, list(model.parameters()), create_graph=create_graph)
@@ -59,16 +70,29 @@ def seen(gradients: Gradients, epsilon: float, entropy: Entropy) -> Gradients:
     return [value.float() for value in noisy_mean(clipped, noise, rate * TRAINED, entropy)]
 
 
-def rebuild(model: Network, target: torch.Tensor, shown: Gradients, shape: torch.Size, seed: int) -> torch.Tensor:
+def cosine_of(first: Gradients, second: Gradients) -> torch.Tensor:
+    """Cosine of the angle between two gradients."""
+    dot = torch.stack([(one * other).sum() for one, other in zip(first, second, strict=True)]).sum()
+    lengths = [torch.stack([value.norm() for value in item]).norm() for item in (first, second)]
+    return dot / (lengths[0] * lengths[1] + 1e-12)
+
+
+def read_off(shown: Gradients, shape: torch.Size) -> torch.Tensor:
+    r"""The picture that a fully connected first layer's gradient holds.
+
+    Of unit *i* the weights' gradient is :math:`\delta_i x`, the bias' :math:`\delta_i`: least squares over all units.
+    """
+    weights, biases = shown[0], shown[1]
+    return ((biases[:, None] * weights).sum(dim=0) / biases.square().sum().clamp_min(1e-30)).reshape(shape)
+
+
+def rebuild(model: nn.Module, target: torch.Tensor, shown: Gradients, shape: torch.Size, seed: int) -> torch.Tensor:
     """The picture, within the range that pictures have, whose gradient points most nearly the way of ``shown``."""
     found = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).mul(0.1).requires_grad_()
     optimizer = torch.optim.Adam([found], lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    length = torch.stack([value.norm() for value in shown]).norm()
     for _ in range(STEPS):
-        own = gradients_of(model, found, target, create_graph=True)
-        dot = sum((mine * theirs).sum() for mine, theirs in zip(own, shown, strict=True))
-        cosine = dot / (torch.stack([value.norm() for value in own]).norm() * length + 1e-12)
+        cosine = cosine_of(gradients_of(model, found, target, create_graph=True), shown)
         variation = found.diff(dim=2).abs().mean() + found.diff(dim=3).abs().mean()
         (found.grad,) = torch.autograd.grad(1 - cosine + SMOOTHNESS * variation, [found])
         found.grad.sign_()  # as the authors do
@@ -87,24 +111,35 @@ def likeness(found: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:
     )
 
 
-def attack(model: Network, images: torch.Tensor, targets: torch.Tensor, epsilon: float | None) -> str:
-    """Row of the table; ``epsilon`` none: noise alone is shown."""
-    similar, correlated, right = [], [], 0
-    for number in range(len(images)):
+def attack(models: Sequence[nn.Module], images: torch.Tensor, targets: torch.Tensor, epsilon: float | None) -> str:
+    """Row of the table; ``epsilon`` none: noise alone is shown.
+
+    Args:
+        models: of the product, and one that begins with a fully connected layer.
+        images: one view of every patient.
+        targets: the truth of each.
+        epsilon: of the run.
+    """
+    network, dense = models
+    known = [gradients_of(network, images[number, None], targets[number, None]) for number in range(len(images))]
+    right, rebuilt, read = 0, [], []
+    for number, gradients in enumerate(known):
         image, target = images[number, None], targets[number, None]
-        gradients = gradients_of(model, image, target, create_graph=False)
-        if epsilon is None:
-            random = torch.Generator().manual_seed(number)
-            shown: Gradients = [torch.randn(value.shape, generator=random) for value in gradients]
-        else:
-            shown = seen(gradients, epsilon, Entropy(number))
-        found = rebuild(model, target, shown, image.shape, number)
-        scores = [likeness(found, other[None]) for other in images]
-        similar.append(scores[number][0])
-        correlated.append(scores[number][1])
-        right += int(np.argmax([score[1] for score in scores])) == number
-    name = "nothing seen" if epsilon is None else f"{epsilon:g}"
-    return f"| {name} | {np.mean(similar):.3f} | {np.mean(correlated):.3f} | {right} of {len(images)} |"
+        shown = _shown(gradients, epsilon, number)
+        right += int(np.argmax([float(cosine_of(shown, other)) for other in known])) == number
+        rebuilt.append(likeness(rebuild(network, target, shown, image.shape, number), image))
+        held = _shown(gradients_of(dense, image, target), epsilon, number)
+        read.append(likeness(read_off(held, image.shape), image))
+    name = "nothing but noise" if epsilon is None else f"{epsilon:g}"
+    likenesses = " | ".join(f"{value:.3f}" for pairs in (rebuilt, read) for value in np.mean(pairs, axis=0))
+    return f"| {name} | {right} of {len(images)} | {likenesses} |"
+
+
+def _shown(gradients: Gradients, epsilon: float | None, number: int) -> Gradients:
+    if epsilon is not None:
+        return seen(gradients, epsilon, Entropy(number))
+    random = torch.Generator().manual_seed(number)
+    return [torch.randn(value.shape, generator=random) for value in gradients]
 
 
 def main() -> None:
@@ -124,11 +159,16 @@ def main() -> None:
         data = load_site(Site(SITE, folder / "site", folder / "state"), task)
         batch = make_batch(data, range(patients))
     first = [int(torch.nonzero(batch.breast_of_image == number)[0]) for number in range(patients)]
-    model = build_network(task, seed=0).eval()
-    print("| epsilon of the run | structural similarity | correlation of pixels | most like the right view |")
-    print("|---|---|---|---|")
+    torch.manual_seed(0)
+    pixels = task.imaging.height * task.imaging.width
+    dense = nn.Sequential(nn.Flatten(), nn.Linear(pixels, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
+    models = (build_network(task, seed=0).eval(), dense)
+    print(
+        "| epsilon of the run | found | rebuilt: similarity | correlation | rebuilt, dense: similarity | correlation |"
+    )
+    print("|---|---|---|---|---|---|")
     for epsilon in [*levels, None]:
-        print(attack(model, batch.images[first], batch.targets, epsilon), flush=True)
+        print(attack(models, batch.images[first], batch.targets, epsilon), flush=True)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from membership_scores import Flags, Floats, advantage, largest_advantage, likelihood_ratio
-
+from benchmarks.privacy.membership_scores import Flags, Floats, advantage, largest_advantage, likelihood_ratio
 from client.inference import predict
 from client.privacy.noise_level import delta_of
 from client.site import Site, load_site
@@ -44,9 +43,7 @@ from simulations.phantom.dataset import write_site
 
 SITE, PATIENTS, ROUNDS = "MCS", 120, 30
 SAMPLES, CONFIDENCE = 200, 0.95
-STILL = AugmentationConfig(
-    flip=False, rotation_degrees=0.0, scale=0.0, shift=0.0, intensity=0.0, noise=0.0, blur=0.0
-)
+STILL = AugmentationConfig(flip=False, rotation_degrees=0.0, scale=0.0, shift=0.0, intensity=0.0, noise=0.0, blur=0.0)
 """Augmentation would hide patients from the attacker who has no privacy to get past."""
 
 
@@ -120,7 +117,9 @@ def main() -> None:
     """Train all models, attack them, print the table."""
     models = int(sys.argv[1]) if len(sys.argv) > 1 else 16
     levels = [float(text) for text in sys.argv[2:]] or [math.inf, 8.0, 3.0, 1.0]
-    print("| epsilon | loss of those trained on, and others | by loss: AUC | advantage | LiRA: AUC | advantage | bound |")
+    print(
+        "| epsilon | loss of those trained on, and others | by loss: AUC | advantage | LiRA: AUC | advantage | bound |"
+    )
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place, multiprocessing.get_context("spawn").Pool() as pool:
         folder = Path(place)

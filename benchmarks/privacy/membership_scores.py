@@ -1,4 +1,4 @@
-"""Scores by which an attacker guesses who was trained on, and what differential privacy leaves of them. Pure functions."""
+"""Scores by which an attacker guesses who was trained on, and what privacy leaves of them. Pure functions."""
 
 from __future__ import annotations
 
