@@ -31,13 +31,13 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from common.entropy import Entropy
 from client.privacy.mechanism import ClippedSum, noisy_mean
 from client.privacy.noise_level import noise_multiplier_of
 from client.privacy.plan import steps_of_round
 from client.site import Site, load_site
 from common.configuration import ImagingConfig, ModelConfig, PrivacyConfig, TaskConfig, TrainingConfig
 from common.data.dataset import make_batch
+from common.entropy import Entropy
 from common.models.network import build_network
 from common.offline import switch_off
 from simulations.phantom.dataset import write_site

@@ -22,7 +22,8 @@ from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.privacy.membership_scores import Flags, Floats, advantage, largest_advantage, likelihood_ratio
+from membership_scores import Flags, Floats, advantage, largest_advantage, likelihood_ratio
+
 from client.inference import predict
 from client.privacy.noise_level import delta_of
 from client.site import Site, load_site
