@@ -77,7 +77,7 @@ def test_under_kills_at_random_moments_the_ledger_never_says_too_little(tmp_path
         while True:
             process = context.Process(target=work, args=(tmp_path, name, ROUNDS))
             process.start()
-            process.join(moments.uniform(0, 4 * pace) if kills < KILLS else 60)
+            process.join(moments.uniform(0, 2 * pace) if kills < KILLS else 60)
             if process.is_alive():
                 assert process.pid is not None
                 os.kill(process.pid, signal.SIGKILL)
