@@ -5,7 +5,7 @@ at epsilon inf, 8, 3 and 1. The attacker's best case, better than what he gets o
 one view alone, of an untrained network which he knows, and her truth. Noise is that of one step of a run which costs
 the stated epsilon in all.
 
-* ``found``: he has pictures of all 60 patients and asks whose gradient points most nearly the way of the one that he saw.
+* ``found``: he has pictures of all 60 patients and asks whose gradient points most nearly the way of the one he saw.
   Guessing is right for one in that many.
 * ``rebuilt``: he looks for the picture whose gradient does (cosine similarity, total variation as the prior on
   pictures; Geiping et al. 2020, "Inverting Gradients", arXiv 2003.14053, equation 4).
