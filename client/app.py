@@ -12,10 +12,14 @@ from flwr.clientapp import ClientApp
 
 from client.compute import is_out_of_memory
 from client.description import describe
+from client.privacy import spending
+from client.privacy.spending import Asked, is_private
+from client.privacy.training import require_private
 from client.site import Site, load_site, site_of
 from client.tasks.inquiry import Inquiry
 from client.tasks.work import work_of
 from client.training import Round, train
+from client.withholding import loss_rounded, withheld
 from common.configuration import TaskConfig, task_from_yaml
 from common.data.dataset import SiteData
 from common.errors import EmptySiteError, MemoryLimitError, WireError, XaiFederationError
@@ -99,7 +103,13 @@ def _train(site: Site, content: RecordDict) -> RecordDict:
     task = task_from_yaml(order.task)
     data = _split(load_site(site, task), "train")
     model, before = _model(task, content)
-    result = train(model, data, task, Round(order.round, order.rounds, order.seed, site.name))
+    spent = steps = None
+    if is_private(task):
+        require_private(model.train(), task)  # before anything is paid for
+        asked = Asked(order.run, order.round, order.rounds)
+        planned = spending.plan(site.state, spending.learners(data, task), task, asked)
+        spent, steps = spending.begin(site.state, task, asked, planned), planned.steps
+    result = train(model, data, task, Round(order.round, order.rounds, order.seed, site.name), plan=steps)
     update = rounded(difference(model.state_dict(), before), order.wire_dtype)
     report = TrainReport(
         patients=data.patients,
@@ -110,8 +120,9 @@ def _train(site: Site, content: RecordDict) -> RecordDict:
         seconds=result.seconds,
         round=order.round,
         counted=result.counted,
+        privacy=spent,
     )
-    return encode(report, pack(update))
+    return encode(loss_rounded(report, site.withholding), pack(update))
 
 
 def _evaluate(site: Site, content: RecordDict) -> RecordDict:
@@ -131,9 +142,17 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
             training = everything.of_split("train")
             scores = work_of(task).explained(model, data, task, Inquiry(name, order.seed), training)
             report = replace(report, explanations=scores)
+    report = withheld(report, site.withholding)
     return encode(replace(report, seconds=time.monotonic() - begun, round=order.round))
 
 
 def _describe(site: Site, content: RecordDict) -> RecordDict:
     order = decode(content, DescribeTask)
-    return encode(describe(load_site(site, task_from_yaml(order.task))))
+    task = task_from_yaml(order.task)
+    data = load_site(site, task)
+    description = describe(data)
+    if order.rounds and is_private(task):
+        learners = spending.learners(data.of_split("train"), task)
+        planned = spending.plan(site.state, learners, task, Asked(order.run, 0, order.rounds))
+        description = replace(description, planned=planned.whole_run)
+    return encode(description)

@@ -21,6 +21,8 @@ class Compute:
 
     device: torch.device
     bf16: bool
+    contiguous: bool = False
+    """Never lay convolutions out channels last."""
 
     def place(self, images: torch.Tensor) -> torch.Tensor:
         """Move images ``(N, 1, H, W)`` to the device; with one channel they lie in the model's layout as they are."""
@@ -35,7 +37,7 @@ class Compute:
         grouped = any(isinstance(module, nn.GroupNorm) for module in model.modules())
         slow = grouped and self.device.type == "cpu"
         model.to(self.device)
-        model.to(memory_format=torch.contiguous_format if slow else torch.channels_last)
+        model.to(memory_format=torch.contiguous_format if slow or self.contiguous else torch.channels_last)
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

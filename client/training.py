@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from client.compute import choose
+from client.compute import Compute, choose
 from client.objectives import penalty
+from client.privacy.losses import PatientLosses
+from client.privacy.plan import Steps
+from client.privacy.training import compute_of, gradients, require_plan, require_private
 from client.randomness import generators
 from client.tasks.work import work_of
 from common import progress
 from common.configuration import TaskConfig, TrainingConfig
 from common.data.dataset import SiteData
+from common.data.sampling import Indices
+from common.entropy import Entropy
 from common.models.network import Network
 from common.models.normalisation import fix_statistics
 from common.models.parameter_groups import parameter_groups
@@ -33,12 +40,16 @@ class Round:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Mean loss over the steps, their number, the time they took, and the patients that count for the site's weight."""
+    """Mean loss over the steps, their number, the time they took, and the patients that count for the site's weight.
+
+    ``plan``: what was done, where training was private; its loss is 0 when chance drew nobody at all.
+    """
 
     loss: float
     steps: int
     seconds: float
     counted: int
+    plan: Steps | None = None
 
 
 def learning_rate(training: TrainingConfig, number: int, rounds: int) -> float:
@@ -58,42 +69,113 @@ def learning_rate(training: TrainingConfig, number: int, rounds: int) -> float:
     return base * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def train(model: Network, data: SiteData, task: TaskConfig, part: Round) -> TrainingResult:
+def train(
+    model: Network,
+    data: SiteData,
+    task: TaskConfig,
+    part: Round,
+    plan: Steps | None = None,
+    entropy: Entropy | None = None,
+) -> TrainingResult:
     """Train ``model`` in place for ``task.training.local_epochs`` epochs over the training breasts in ``data``.
+
+    Args:
+        model: starts from the global parameters.
+        data: the site's training patients.
+        task: of the run; private with ``task.privacy.unit`` ``patient``.
+        part: of the run.
+        plan: of the round, where its cost is in the site's books; by default a plan for the whole run is made.
+        entropy: only for tests of private training, which must repeat.
 
     Raises:
         OneClassSiteError, NoLesionError: there is nothing to learn from, as the task sees it.
+        MixedPatientsError, UnprovenNetworkError: the network cannot be trained privately as the task asks.
+        DeltaError: delta is too large for so few patients.
+        ValueError: ``plan`` is of other work.
     """
-    training, compute, work = task.training, choose(task.training), work_of(task)
+    training, work = task.training, work_of(task)
     data = work.trainable(data, task)
     begun = time.monotonic()
-    random = generators(part.seed, part.site, part.number, "training")
-    compute.place_model(model)
     model.train()
+    plan = require_plan(plan, task, data.patients, part.of)
+    if plan is not None:
+        require_private(model, task)
+    compute = choose(training) if plan is None else compute_of(task, choose(training))
+    compute.place_model(model)
     if 0 < training.fix_statistics_after < part.number:
         fix_statistics(model)
     anchor = {name: value.detach().clone() for name, value in model.named_parameters()}
-    rate = learning_rate(training, part.number, part.of)
-    groups = parameter_groups(model, training)
-    optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay)
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["lr"] / training.learning_rate
-    batches = [
-        order[start : start + training.batch_size]
-        for order in (work.epoch(data, task, random.numpy) for _ in range(training.local_epochs))
-        for start in range(0, len(order), training.batch_size)
-    ]
+    optimizer = _optimizer(model, training, part)
+    learning = _Learning(model, data, task, compute, anchor)
+    if plan is None:
+        random = generators(part.seed, part.site, part.number, "training")
+        batches, dropout_seed = _batches(data, task, random.numpy), random.dropout_seed
+        number, steps = len(batches), _plain_gradients(learning, batches, random.torch)
+    else:
+        entropy = entropy or Entropy()
+        dropout_seed = entropy.seed()
+        number, steps = plan.steps, _private_gradients(learning, plan, entropy)
     losses: list[float] = []
-    with torch.random.fork_rng(), progress.track(f"{part.site}: training", len(batches)) as advance:
-        torch.manual_seed(random.dropout_seed)
-        for indices in batches:
-            loss = work.loss(model, compute, data, indices, task, random.torch)
-            losses.append(loss.item())
-            extra = penalty(task.method, model, anchor)
-            torch.autograd.backward(loss if extra is None else loss + extra)
+    with torch.random.fork_rng(), progress.track(f"{part.site}: training", number) as advance:
+        torch.manual_seed(dropout_seed)
+        for loss in steps:
+            losses += [] if loss is None else [loss]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             advance(1)
     model.to("cpu")
-    seconds, counted = time.monotonic() - begun, work.counted(data, task)
-    return TrainingResult(sum(losses) / len(losses), len(losses), seconds, counted)
+    seconds = time.monotonic() - begun
+    counted = work.counted(data, task) if plan is None else data.patients
+    mean = sum(losses) / len(losses) if losses else 0.0
+    return TrainingResult(mean, number, seconds, counted, plan)
+
+
+@dataclass(frozen=True)
+class _Learning:
+    model: Network
+    data: SiteData
+    task: TaskConfig
+    compute: Compute
+    anchor: dict[str, torch.Tensor]
+    """The global parameters."""
+
+    def penalty(self) -> torch.Tensor | None:
+        return penalty(self.task.method, self.model, self.anchor)
+
+
+def _optimizer(model: Network, training: TrainingConfig, part: Round) -> torch.optim.Optimizer:
+    rate = learning_rate(training, part.number, part.of)
+    optimizer = torch.optim.AdamW(parameter_groups(model, training), weight_decay=training.weight_decay)
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr"] / training.learning_rate
+    return optimizer
+
+
+def _batches(data: SiteData, task: TaskConfig, random: np.random.Generator) -> list[Indices]:
+    size = task.training.batch_size
+    epochs = (work_of(task).epoch(data, task, random) for _ in range(task.training.local_epochs))
+    return [order[start : start + size] for order in epochs for start in range(0, len(order), size)]
+
+
+def _plain_gradients(learning: _Learning, batches: list[Indices], random: torch.Generator) -> Iterator[float | None]:
+    """Leave the gradient of one batch after the other in the model's parameters; gives the batches' losses."""
+    work = work_of(learning.task)
+    for indices in batches:
+        losses = work.losses(learning.model, learning.compute, learning.data, indices, learning.task, random)
+        loss = losses.values.mean()
+        extra = learning.penalty()
+        torch.autograd.backward(loss if extra is None else loss + extra)
+        yield loss.item()
+
+
+def _private_gradients(learning: _Learning, plan: Steps, entropy: Entropy) -> Iterator[float | None]:
+    """The same of private steps; what a method adds to the loss depends on no patient and is added after the noise."""
+    random = torch.Generator().manual_seed(entropy.seed())
+    losses = PatientLosses(
+        work_of(learning.task), learning.model, learning.compute, learning.data, learning.task, random
+    )
+    for loss in gradients(losses, plan, entropy):
+        extra = learning.penalty()
+        if extra is not None:
+            torch.autograd.backward(extra)
+        yield loss

@@ -34,6 +34,19 @@ class TrainTask:
     rounds: int
     seed: int
     wire_dtype: str
+    run: str = ""
+    """The coordinator's name for the run, hexadecimal digits: a site's privacy ledger tells runs apart by it."""
+
+
+@dataclass(frozen=True)
+class PrivacySpent:
+    """What a run has cost a site's patients, its last round with it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    epsilon: float
+    delta: float
+    unit: str
+    """Whose data the guarantee is about: ``patient``."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,8 @@ class TrainReport:
     """Of the task that it answers; a report that does not say so is refused."""
     counted: int | None = None
     """Patients that count for the site's weight, where these are not all: a detector's are those with a lesion."""
+    privacy: PrivacySpent | None = None
+    """Of a run with differential privacy."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +204,10 @@ class DescribeTask:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     task: str
+    rounds: int = 0
+    """That the site is to train for; 0: it is only to be tested on."""
+    run: str = ""
+    """As in ``TrainTask``."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +243,8 @@ class SiteDescription:
     """Of the installed program."""
     code: str
     """SHA-256 over the installed program's source (``common.code``)."""
+    planned: PrivacySpent | None = None
+    """What the whole run would cost the site's patients, where it is to be trained with differential privacy."""
 
 
 @dataclass(frozen=True)

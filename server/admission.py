@@ -23,7 +23,9 @@ from common.protocol import (
     ExplanationScore,
     FrocReport,
     M,
+    PrivacySpent,
     Refusal,
+    SiteDescription,
     TrainReport,
     decode,
     kind_of,
@@ -93,6 +95,7 @@ def admit(
     wire_dtype: str,
     maximum_norm: float,
     number: int,
+    unit: str = "none",
 ) -> Admitted:
     """Check a training reply against the model it answers.
 
@@ -102,6 +105,7 @@ def admit(
         wire_dtype: dtype the update must have (``bfloat16`` or ``float32``).
         maximum_norm: largest L2 norm of an acceptable update.
         number: round that was asked for.
+        unit: of the privacy that was asked for (``privacy.unit``).
 
     Raises:
         WireError: malformed message, digest, names, shapes, dtypes.
@@ -116,6 +120,7 @@ def admit(
         raise ImpossibleFiguresError(f"impossible counts: {report.counted} of {report.patients} patients count")
     if report.breasts > 2 * MAXIMUM_PATIENTS or report.steps < 0 or not 0 <= report.seconds < math.inf:
         raise ImpossibleFiguresError("impossible counts or times")
+    _require_privacy(report.privacy, unit, report.counted or report.patients)
     if not math.isfinite(report.loss):
         raise UpdateNotFiniteError(f"training loss is {report.loss}")
     expected, dtype = shared(model), _DTYPES[wire_dtype]
@@ -136,6 +141,35 @@ def admit(
     if norm > maximum_norm:
         raise UpdateTooLargeError(f"update norm {norm:.3g} is over the limit {maximum_norm:.3g}")
     return Admitted({name: value.float() for name, value in update.items()}, norm, packed.nbytes, report)
+
+
+def described_by(reply: RecordDict | WireError, unit: str) -> SiteDescription:
+    """Check the reply to the question what a site holds.
+
+    Args:
+        reply: what the site answered.
+        unit: of the privacy that is asked for (``privacy.unit``).
+
+    Raises:
+        WireError: malformed message.
+        SiteRefusedError, ImpossibleFiguresError: as named.
+    """
+    description = answer(reply, SiteDescription)
+    if description.planned:
+        _require_privacy(description.planned, unit, 1)
+    return description
+
+
+def _require_privacy(spent: PrivacySpent | None, unit: str, patients: int) -> None:
+    """What was asked for must be there and possible, what was not must not; ``patients``: at least so many learnt."""
+    if spent is None:
+        if unit != "none":
+            raise ImpossibleFiguresError(f"a {unit}'s privacy was asked for and nothing is said of it")
+        return
+    if spent.unit != unit or not 0 <= spent.epsilon < math.inf or not 0 < spent.delta < 1 / patients:
+        raise ImpossibleFiguresError(
+            f"impossible privacy of a {spent.unit[:20]}: epsilon {spent.epsilon}, delta {spent.delta}; asked: {unit}"
+        )
 
 
 def evaluated(reply: RecordDict | WireError, number: int) -> EvaluationReport:

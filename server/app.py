@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flwr.app import Context
+from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from common import progress
@@ -15,13 +16,14 @@ from common.atomic import write_text
 from common.configuration import RunConfig, read_run, task_of, to_yaml
 from common.errors import ConfigurationError, WireError
 from common.models.network import Network, build_network
+from common.models.normalisation import require_separate
 from common.models.weights import load_initial_weights
 from common.protocol import DescribeTask, SiteDescription, encode
-from server.admission import answer
+from server.admission import described_by
 from server.agreement import require_agreement
 from server.checkpoint import saved_rounds
-from server.exchange import exchange, wait_for_quorum
-from server.history import read_history
+from server.exchange import exchange, required, wait_for_quorum
+from server.history import Quarantined, read_history
 from server.publish import publish
 from server.report.model_card import write_model_card
 from server.report.report import write_report
@@ -50,11 +52,19 @@ def run(grid: Grid, folder: Path) -> None:
     begun = bool(saved_rounds(folder))
     model = build_network(config, seed=config.seed) if begun else initial_model(config)
     trained = frozenset(name for name, _ in model.named_parameters())
-    federation = Federation(grid, config, folder, trained)
-    _describe_sites(federation)
+    federation = Federation(grid, config, folder, trained, run_name(folder))
+    federation.left_out = describe_sites(federation)
     records = run_rounds(federation, dict(model.state_dict()))
     publish(federation, records)
     write_results(folder)
+
+
+def run_name(folder: Path) -> str:
+    """A name by which the sites' privacy ledgers know the run, resumed or not; it means nothing else."""
+    file = folder / "run-name"
+    if not file.exists():
+        write_text(file, secrets.token_hex(16))
+    return file.read_text()
 
 
 def initial_model(config: RunConfig) -> Network:
@@ -62,8 +72,11 @@ def initial_model(config: RunConfig) -> Network:
 
     Raises:
         WeightsFileError: the weights are missing or do not fit.
+        MixedPatientsError: training is to be private, and the network cannot be trained so.
     """
     model = build_network(config, seed=config.seed)
+    if config.privacy.unit == "patient":
+        require_separate(model.train())
     if config.model.initial_weights:
         report = load_initial_weights(model, config.model.initial_weights)
         progress.say(f"initial weights: {len(report.loaded)} tensors taken over, {len(report.unfit)} did not fit")
@@ -77,8 +90,10 @@ def write_results(folder: Path) -> None:
     write_model_card(folder)
 
 
-def _describe_sites(federation: Federation) -> None:
+def describe_sites(federation: Federation) -> list[Quarantined]:
     """Ask every site for its counts, write ``sites.json``, and see that all run the same program.
+
+    Returns the sites whose policy forbids the run, where there are enough others.
 
     Raises:
         DisagreementError: they do not, or a site's policy forbids the run.
@@ -86,19 +101,31 @@ def _describe_sites(federation: Federation) -> None:
     config, limits = federation.config, federation.config.federation
     everyone = [*config.sites, *config.unseen]
     nodes = wait_for_quorum(federation.grid, everyone, limits.quorum, limits.joining_seconds, limits.deadline_seconds)
-    content = encode(DescribeTask(to_yaml(task_of(config))))
+    task = to_yaml(task_of(config))
+
+    def content(site: str) -> RecordDict:
+        return encode(DescribeTask(task, 0 if site in config.unseen else limits.rounds, federation.name))
+
     described: dict[str, dict[str, Any]] = {
         site: {"role": "unseen" if site in config.unseen else "train"} for site in everyone
     }
     answers: dict[str, SiteDescription | WireError] = {}
-    for site, reply in exchange(
-        federation.grid, nodes, lambda _: content, "query.describe", "0", limits.deadline_seconds
-    ):
+    for site, reply in exchange(federation.grid, nodes, content, "query.describe", "0", limits.deadline_seconds):
         try:
-            answers[site] = description = answer(reply, SiteDescription)
+            answers[site] = description = described_by(reply, config.privacy.unit)
             described[site] |= asdict(description)
         except WireError as error:
             answers[site] = error
             progress.say(f"{site} does not describe itself: {error.what}")
     write_text(federation.folder / "sites.json", json.dumps(described, indent=1))
-    require_agreement(answers, config.sites if config.task == "detector" else ())
+    boxes = config.sites if config.task == "detector" else ()
+    left_out = require_agreement(answers, boxes, config.sites, required(limits.quorum, len(config.sites)))
+    for site, found in answers.items():
+        if isinstance(found, SiteDescription) and found.planned:
+            spent = found.planned
+            progress.say(
+                f"{site:12} the whole run costs epsilon {spent.epsilon:.3g} at delta {spent.delta:.2g} per {spent.unit}"
+            )
+    for item in left_out:
+        progress.say(f"{item.site:12} is left out, its policy forbids the run: {item.meaning}")
+    return left_out

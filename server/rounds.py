@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,11 +13,13 @@ from flwr.serverapp import Grid
 
 from common import progress
 from common.configuration import RunConfig, task_of, to_yaml
+from common.entropy import Entropy
 from common.errors import CheckpointError, QuorumError, WireError
 from common.packing import Tensors, pack
 from common.protocol import EvaluateTask, EvaluationReport, TrainTask, encode
 from server import checkpoint as checkpoints
 from server.admission import Admitted, admit, evaluated
+from server.aggregation.central import clipped, noisy_mean
 from server.aggregation.mean import RunningMean, finish, fold
 from server.aggregation.optimizer import OptimizerState, step
 from server.aggregation.weights import site_weight
@@ -47,6 +49,12 @@ class Federation:
     config: RunConfig
     folder: Path
     trained: frozenset[str]
+    name: str = ""
+    """Of the run, in the sites' privacy ledgers."""
+    left_out: list[Quarantined] = field(default_factory=list)
+    """Sites whose policy forbids the run: they are not asked to train."""
+    normal: Callable[[int], torch.Tensor] = field(default_factory=lambda: Entropy().normal)
+    """Source of the noise at the server."""
 
     @property
     def history_file(self) -> Path:
@@ -108,18 +116,20 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
     config = federation.config
     limits, method = config.federation, config.method
     begun = time.monotonic()
-    nodes = wait_for_quorum(
-        federation.grid, config.sites, limits.quorum, limits.joining_seconds, limits.deadline_seconds
-    )
-    task = TrainTask(to_yaml(task_of(config)), number, limits.rounds, config.seed, limits.wire_dtype)
+    forbidding = {item.site for item in federation.left_out}
+    asked = [site for site in config.sites if site not in forbidding]
+    share = required(limits.quorum, len(config.sites)) / max(1, len(asked))
+    nodes = wait_for_quorum(federation.grid, asked, share, limits.joining_seconds, limits.deadline_seconds)
+    task = TrainTask(to_yaml(task_of(config)), number, limits.rounds, config.seed, limits.wire_dtype, federation.name)
     packed = pack(current.model)
     record, mean = RoundRecord(number, bytes_sent=packed.nbytes * len(nodes)), RunningMean()
+    record.quarantined += federation.left_out
 
     def content(_: str) -> RecordDict:
         return encode(task, packed)
 
     def read(reply: RecordDict | WireError) -> Admitted:
-        return admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm, number)
+        return admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm, number, config.privacy.unit)
 
     replies = exchange(federation.grid, nodes, content, "train", str(number), limits.deadline_seconds)
     measure = yardstick(earlier, limits.maximum_norm_ratio)
@@ -132,7 +142,8 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
         report = good.report
         counted = report.patients if report.counted is None else report.counted
         weight = site_weight(method.site_weights, counted)
-        mean = fold(mean, good.update, weight)
+        largest = method.central_clip_norm
+        mean = fold(mean, good.update if largest is None else clipped(good.update, largest), weight)
         record.train[site] = SiteTraining(
             report.patients,
             report.breasts,
@@ -142,6 +153,7 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
             report.seconds,
             good.norm,
             weight,
+            report.privacy,
         )
     refused = {item.site for item in record.quarantined}
     record.missing = [site for site in config.sites if site not in record.train and site not in refused]
@@ -153,7 +165,7 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
     }
     model, optimizer = step(
         current.model,
-        finish(mean),
+        _mean(federation, mean),
         current.optimizer,
         rule=method.server_optimizer,
         learning_rate=method.server_learning_rate,
@@ -162,6 +174,15 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
     )
     record.seconds = time.monotonic() - begun
     return Checkpoint(model, optimizer, record)
+
+
+def _mean(federation: Federation, mean: RunningMean) -> Tensors:
+    """What was folded in, as the method releases it."""
+    config, method = federation.config, federation.config.method
+    if method.central_clip_norm is None:
+        return finish(mean)
+    sites, noise = len(config.sites), method.central_noise_multiplier
+    return noisy_mean(mean, sites, method.central_clip_norm, noise, federation.normal)
 
 
 def _require_quorum(record: RoundRecord, quorum: float, sites: int) -> None:

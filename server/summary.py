@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from common.atomic import write_text
 from common.configuration import RunConfig
 from common.metrics.froc import RATES
+from server.aggregation.central import DELTA, epsilon_of_rounds
 from server.history import RoundRecord
 
 
@@ -54,11 +56,29 @@ def summarise(
             if report.get("froc")
         },
         "baselines": baselines or {},
-        "privacy": {},
+        "privacy": spent(records),
+        "central_privacy": central(config, len(records)),
         "seconds": {"total": total + evaluating, "train": train, "evaluate": evaluating},
         "bytes_sent": sum(record.bytes_sent for record in records),
         "bytes_received": sum(record.bytes_received for record in records),
     }
+
+
+def spent(records: list[RoundRecord]) -> dict[str, dict[str, Any]]:
+    """What the run has cost each site's patients: what the site said with its last update that was used.
+
+    Every update has left its site, so it counts, whichever round's model is published.
+    """
+    last = {name: site.privacy for record in records for name, site in record.train.items() if site.privacy}
+    return {name: asdict(found) for name, found in last.items()}
+
+
+def central(config: RunConfig, rounds: int) -> dict[str, Any] | None:
+    """What the server's noise promises a whole site; ``None`` where it adds none."""
+    noise = config.method.central_noise_multiplier
+    if not noise:
+        return None
+    return {"epsilon": epsilon_of_rounds(noise, rounds), "delta": DELTA, "unit": "site"}
 
 
 def _site(report: dict[str, Any]) -> dict[str, Any]:

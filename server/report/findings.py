@@ -8,7 +8,7 @@ from common.protocol import Estimate, EvaluationReport, FrocReport
 from server.report.numbers import defined, mean, number, signed
 from server.report.run_folder import Run
 
-METHOD_NAMES = {"fedavg": "FedAvg", "fedprox": "FedProx", "fedavgm": "FedAvgM"}
+METHOD_NAMES = {"fedavg": "FedAvg", "fedprox": "FedProx", "fedavgm": "FedAvgM", "dp-fedavg": "DP-FedAvg"}
 EXPLAINER_NAMES = {
     "gradcam": "Grad-CAM",
     "gradcam++": "Grad-CAM++",

@@ -16,6 +16,7 @@ from common.metrics.froc import RATES
 from common.page.drawing import SiteStyle, site_styles
 from common.page.style import style_sheet
 from common.protocol import CONTROLS, Estimate, EvaluationReport
+from common.uncovered import NOT_COVERED
 from server.report import explanations, figures, numbers
 from server.report.findings import (
     EXPLAINER_NAMES,
@@ -126,6 +127,8 @@ def render(run: Run) -> str:
         froc_matrix=_froc_matrix(run),
         explainers=explanations.explainers(run),
         looks=[Markup(curve) for curve in figures.explanation_curves(run, styles)],
+        spent=Markup(figures.privacy_curve(run, styles)),
+        not_covered=NOT_COVERED,
         measures=[(measure, explanations.verdicts(run, measure)) for measure in explanations.measures(run)],
         agreements=explanations.agreements(run),
         figure=explanations.figure,

@@ -1,6 +1,7 @@
 """Every way in which a reply can be bad, by name."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from common.protocol import (
     ExplanationQuality,
     ExplanationScore,
     FrocReport,
+    PrivacySpent,
     Refusal,
+    SiteDescription,
     TrainReport,
     encode,
 )
@@ -28,6 +31,7 @@ from server.admission import (
     UpdateNotFiniteError,
     UpdateTooLargeError,
     admit,
+    described_by,
     evaluated,
 )
 
@@ -88,6 +92,48 @@ def test_a_good_reply_passes_with_its_norm():
 def test_bad_replies_are_named(bad, error, says):
     with pytest.raises(error, match=says):
         checked(bad)
+
+
+SPENT = PrivacySpent(2.0, 0.01, "patient")
+
+
+@pytest.mark.parametrize(
+    ("unit", "spent", "says"),
+    [
+        ("patient", None, "a patient's privacy was asked for and nothing is said of it"),
+        ("none", SPENT, "asked: none"),
+        ("patient", replace(SPENT, unit="image"), "impossible privacy of a image"),
+        ("patient", replace(SPENT, epsilon=-0.1), "epsilon -0.1"),
+        ("patient", replace(SPENT, epsilon=float("inf")), "epsilon inf"),
+        ("patient", replace(SPENT, epsilon=float("nan")), "epsilon nan"),
+        ("patient", replace(SPENT, delta=0.0), "delta 0.0"),
+        ("patient", replace(SPENT, delta=0.1), "delta 0.1"),
+    ],
+)
+def test_privacy_is_promised_when_asked_for_and_only_as_it_can_be(unit, spent, says):
+    """One over ten patients is no delta."""
+    admit(reply(report=replace(REPORT, privacy=SPENT)), MODEL, "bfloat16", 100.0, 7, "patient")
+    admit(
+        reply(report=replace(REPORT, privacy=replace(SPENT, delta=0.2), counted=4)),
+        MODEL,
+        "bfloat16",
+        100.0,
+        7,
+        "patient",
+    )
+    with pytest.raises(ImpossibleFiguresError, match=says):
+        admit(reply(report=replace(REPORT, privacy=spent)), MODEL, "bfloat16", 100.0, 7, unit)
+
+
+def test_a_description_that_promises_what_was_not_asked_for_is_refused():
+    site = SiteDescription(9, 9, 18, 3, 0, 6, {}, "known", 0, 0, {}, "0.1.0", "0" * 64, SPENT)
+    assert described_by(encode(site), "patient").planned == SPENT
+    assert described_by(encode(replace(site, planned=None)), "patient").planned is None, (
+        "of a site that is only tested on"
+    )
+    for unit, planned in (("none", SPENT), ("patient", replace(SPENT, delta=1.0))):
+        with pytest.raises(ImpossibleFiguresError, match="impossible privacy"):
+            described_by(encode(replace(site, planned=planned)), unit)
 
 
 def test_an_update_damaged_on_the_way_is_found_by_its_digest():
