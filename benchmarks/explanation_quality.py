@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=24, help="at most so many a run and site")
     parser.add_argument("--explainer", action="append", choices=EXPLAINERS)
     parser.add_argument("--full", action="store_true")
-    parser.add_argument("--stride", type=int, default=cam.FINEST_STRIDE, help="pixels a cell of the layer explained")
+    parser.add_argument("--stride", type=int, choices=(8, 16, 32), default=8, help="pixels a cell of the CAMs' layer")
     options = parser.parse_args()
     switch_off()
     cam.FINEST_STRIDE = options.stride
