@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -72,7 +72,7 @@ def learn(number: int, epsilon: float, folder: Path) -> Learnt:
     """Train model ``number`` on its half and ask it about everybody."""
     switch_off()
     task = task_of(epsilon)
-    data = load_site(Site(SITE, folder / "site", folder / f"state-{os.getpid()}"), task)
+    data = load_site(Site(SITE, folder / "site", folder / "state"), task)
     member = np.random.default_rng([0, number]).random(len(data.breasts)) < 0.5  # a patient has one breast here
     model = build_network(task, seed=number)
     for now in range(1, ROUNDS + 1):
@@ -122,11 +122,13 @@ def main() -> None:
         "| epsilon | loss of those trained on, and others | by loss: AUC | advantage | LiRA: AUC | advantage | bound |"
     )
     print("|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as place, multiprocessing.get_context("spawn").Pool() as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as place, ProcessPoolExecutor(mp_context=spawn) as pool:
         folder = Path(place)
         write_site(SITE, PATIENTS, folder / "site", rows=128)
+        load_site(Site(SITE, folder / "site", folder / "state"), task_of(math.inf))  # into the cache that all share
         for epsilon in levels:
-            learnt = pool.map(partial(learn, epsilon=epsilon, folder=folder), range(models), chunksize=1)
+            learnt = list(pool.map(partial(learn, epsilon=epsilon, folder=folder), range(models)))
             print(row(epsilon, learnt), flush=True)
 
 
