@@ -35,7 +35,7 @@ class TrainTask:
     seed: int
     wire_dtype: str
     run: str = ""
-    """Identity of the run, 32 hexadecimal digits: a site keeps its state apart by it, and its ledger tells runs by it."""
+    """Identity of the run, 32 hexadecimal digits: a site keeps its state apart by it, its ledger tells runs by it."""
     continues: int = 0
     """Round of this run whose reply of the site was accepted last: its state goes on from there; 0: there is none."""
     keeps: int = 0
