@@ -213,11 +213,11 @@ class EvaluationReport:
     explanations: dict[str, ExplanationScore] = field(default_factory=dict)
     froc: FrocReport | None = None
     """Of a detector, where enough patients have a lesion."""
-    personal: PersonalFigures | None = None
-    """Of the site's personal model, where it has one."""
     seconds: float = 0.0
     round: int = 0
     """Of the task that it answers."""
+    personal: PersonalFigures | None = None
+    """Of the site's personal model, where it has one."""
 
 
 @dataclass(frozen=True)

@@ -282,7 +282,7 @@ def test_a_control_variate_needs_a_step():
     lazy = reply(report=TrainReport(9, 9, 3, 0, 0.5, 1.0, 7))
     assert admit(lazy, MODEL, "bfloat16", 100.0, 7).report.steps == 0
     with pytest.raises(ImpossibleFiguresError, match="counts or times"):
-        admit(lazy, MODEL, "bfloat16", 100.0, 7, 1)
+        admit(lazy, MODEL, "bfloat16", 100.0, 7, minimum_steps=1)
 
 
 @pytest.mark.parametrize(
