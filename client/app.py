@@ -12,20 +12,21 @@ from flwr.clientapp import ClientApp
 
 from client.compute import is_out_of_memory
 from client.description import describe
+from client.participation import contribute, personal_figures, with_own_layers
 from client.privacy import spending
 from client.privacy.spending import Asked, is_private
 from client.privacy.training import require_private
 from client.site import Site, load_site, site_of
 from client.tasks.inquiry import Inquiry
 from client.tasks.work import work_of
-from client.training import Round, train
 from client.withholding import loss_rounded, withheld
 from common.configuration import TaskConfig, task_from_yaml
+from common.control_variates import beside, parted
 from common.data.dataset import SiteData
 from common.errors import EmptySiteError, MemoryLimitError, WireError, XaiFederationError
 from common.models.network import Network, build_network
 from common.packing import Tensors, pack, packed_size, unpack
-from common.parameters import difference, rounded
+from common.parameters import trained_names
 from common.protocol import (
     DescribeTask,
     EvaluateTask,
@@ -81,14 +82,22 @@ def describe_action(message: Message, context: Context) -> Message:
     return _answer(message, context, _describe)
 
 
-def _model(task: TaskConfig, content: RecordDict) -> tuple[Network, Tensors]:
+def _model(task: TaskConfig, content: RecordDict, with_variate: bool = False) -> tuple[Network, Tensors, Tensors]:
+    """The network, its tensors as they came, and the server's control variate where one must come along."""
     model = build_network(task, seed=0)
-    tensors = unpack(packed_array(content, packed_size(model.state_dict())))
+    state = model.state_dict()
+    names = trained_names(model, task.method.shared_parameters) if with_variate else frozenset()
+    expected = {name: state[name] for name in names}
+    tensors, variate = parted(unpack(packed_array(content, packed_size(beside(state, expected)))))
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise WireError("the model that came does not fit the task's architecture") from error
-    return model, tensors
+    if {name: value.shape for name, value in variate.items()} != {
+        name: value.shape for name, value in expected.items()
+    }:
+        raise WireError("the control variate that came does not fit the task's architecture")
+    return model, tensors, variate
 
 
 def _split(data: SiteData, split: str) -> SiteData:
@@ -101,16 +110,18 @@ def _split(data: SiteData, split: str) -> SiteData:
 def _train(site: Site, content: RecordDict) -> RecordDict:
     order = decode(content, TrainTask)
     task = task_from_yaml(order.task)
-    data = _split(load_site(site, task), "train")
-    model, before = _model(task, content)
+    everything = load_site(site, task)
+    data = _split(everything, "train")
+    model, before, variate = _model(task, content, task.method.local_objective == "control_variates")
     spent = steps = None
     if is_private(task):
         require_private(model.train(), task)  # before anything is paid for
         asked = Asked(order.run, order.round, order.rounds)
         planned = spending.plan(site.state, spending.learners(data, task), task, asked)
         spent, steps = spending.begin(site.state, task, asked, planned), planned.steps
-    result = train(model, data, task, Round(order.round, order.rounds, order.seed, site.name), plan=steps)
-    update = rounded(difference(model.state_dict(), before), order.wire_dtype)
+    sent = (before, variate)
+    done = contribute(site, order, task, model, sent, data, everything.of_split("validation"), steps)
+    result = done.result
     report = TrainReport(
         patients=data.patients,
         breasts=len(data.breasts),
@@ -121,8 +132,9 @@ def _train(site: Site, content: RecordDict) -> RecordDict:
         round=order.round,
         counted=result.counted,
         privacy=spent,
+        own_loss=done.own_loss,
     )
-    return encode(loss_rounded(report, site.withholding), pack(update))
+    return encode(loss_rounded(report, site.withholding), pack(done.update))
 
 
 def _evaluate(site: Site, content: RecordDict) -> RecordDict:
@@ -131,7 +143,8 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
     task = task_from_yaml(order.task)
     everything = load_site(site, task)
     data = _split(everything, order.split) if order.final else everything.of_split(order.split)
-    model, _ = _model(task, content)
+    model, *_ = _model(task, content)
+    personal = with_own_layers(site, order, task, model)
     name = f"{site.name}: {order.split} patients"
     if order.final:
         inquiry = Inquiry(name, order.seed, order.prior_log_odds)
@@ -142,6 +155,9 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
             training = everything.of_split("train")
             scores = work_of(task).explained(model, data, task, Inquiry(name, order.seed), training)
             report = replace(report, explanations=scores)
+    if personal is not None:
+        inquiry = Inquiry(f"{name}, personal model", order.seed, order.prior_log_odds)
+        report = replace(report, personal=personal_figures(personal, data, task, inquiry, order.final))
     report = withheld(report, site.withholding)
     return encode(replace(report, seconds=time.monotonic() - begun, round=order.round))
 

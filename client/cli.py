@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from client import adapt_command
 from client.explanation.case import commands as case
 from client.node import commands as node
 from client.preflight import commands as preflight
@@ -23,6 +24,7 @@ app = typer.Typer(
 node.register(app)
 preflight.register(app)
 case.register(app)
+adapt_command.register(app)
 
 
 @app.command("import")

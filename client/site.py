@@ -97,7 +97,10 @@ def load_site(site: Site, task: TaskConfig) -> SiteData:
     require_version(task)
     key = (site, json.dumps([asdict(task.imaging), asdict(task.data)]))
     if key not in _prepared:
-        _prepared[key] = _prepare(site, task)
+        data = _prepare(site, task)
+        _require_breasts(site, data)
+        _require_both_classes(site, data)
+        _prepared[key] = data
     return _prepared[key]
 
 
@@ -115,8 +118,21 @@ def require_version(task: TaskConfig) -> None:
         )
 
 
-def _prepare(site: Site, task: TaskConfig) -> SiteData:
-    manifest = read_manifest(site.data, site.name)
+def load_unlabelled(site: Site, task: TaskConfig) -> SiteData:
+    """Prepare the site's data for work that needs no labels: they may be empty, or all the same.
+
+    Raises:
+        EmptySiteError, StorageError, PreprocessingVersionError: as :func:`load_site`.
+        XaiFederationError: anything else wrong with manifest or images, by name.
+    """
+    require_version(task)
+    data = _prepare(site, task, unlabelled=True)
+    _require_breasts(site, data)
+    return data
+
+
+def _prepare(site: Site, task: TaskConfig, unlabelled: bool = False) -> SiteData:
+    manifest = read_manifest(site.data, site.name, unlabelled)
     manifest = assign_splits(manifest, task.data.validation_fraction, task.data.test_fraction, task.data.fold)
     done = 0
     with progress.track(
@@ -130,15 +146,17 @@ def _prepare(site: Site, task: TaskConfig) -> SiteData:
 
         data = prepare_site(manifest, site.cache, task.imaging, task.data, report)
     prune(site.cache, int(site.cache_gb * 1e9), (image for views in data.views for image in views))
-    _require_both_classes(site, data)
     return data
 
 
-def _require_both_classes(site: Site, data: SiteData) -> None:
+def _require_breasts(site: Site, data: SiteData) -> None:
     if not data.breasts:
         raise EmptySiteError(
             f"site {site.name} has no usable breast", where=str(site.data), do="check its manifest.csv"
         )
+
+
+def _require_both_classes(site: Site, data: SiteData) -> None:
     targets = data.targets
     if targets.min() == targets.max():
         kind = "malignant" if targets[0] else "without malignancy"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from client.compute import Compute, choose
-from client.objectives import penalty
+from client.objectives import Backward, Guidance, backward_of, penalty_of
 from client.privacy.losses import PatientLosses
 from client.privacy.plan import Steps
 from client.privacy.training import compute_of, gradients, require_plan, require_private
@@ -24,7 +24,7 @@ from common.data.sampling import Indices
 from common.entropy import Entropy
 from common.models.network import Network
 from common.models.normalisation import fix_statistics
-from common.models.parameter_groups import parameter_groups
+from common.models.parameter_groups import learning_rate, parameter_groups
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,7 @@ class TrainingResult:
     plan: Steps | None = None
 
 
-def learning_rate(training: TrainingConfig, number: int, rounds: int) -> float:
-    """Learning rate of a round: linear warm-up, then constant or half a cosine down to a tenth.
-
-    Args:
-        training: base rate, schedule, warm-up rounds.
-        number: round, from 1.
-        rounds: rounds in all.
-    """
-    base, warmup = training.learning_rate, min(training.warmup_rounds, rounds - 1)
-    if number <= warmup:
-        return base * number / (warmup + 1)
-    if training.schedule == "constant":
-        return base
-    done = (number - warmup - 1) / max(1, rounds - warmup - 1)
-    return base * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
+PLAIN = Guidance()
 
 
 def train(
@@ -76,6 +62,8 @@ def train(
     part: Round,
     plan: Steps | None = None,
     entropy: Entropy | None = None,
+    *,
+    guidance: Guidance = PLAIN,
 ) -> TrainingResult:
     """Train ``model`` in place for ``task.training.local_epochs`` epochs over the training breasts in ``data``.
 
@@ -86,6 +74,7 @@ def train(
         part: of the run.
         plan: of the round, where its cost is in the site's books; by default a plan for the whole run is made.
         entropy: only for tests of private training, which must repeat.
+        guidance: what steers it besides its data.
 
     Raises:
         OneClassSiteError, NoLesionError: there is nothing to learn from, as the task sees it.
@@ -104,17 +93,18 @@ def train(
     compute.place_model(model)
     if 0 < training.fix_statistics_after < part.number:
         fix_statistics(model)
-    anchor = {name: value.detach().clone() for name, value in model.named_parameters()}
     optimizer = _optimizer(model, training, part)
-    learning = _Learning(model, data, task, compute, anchor)
+    learning = _Learning(model, data, task, compute)
+    steps: Iterator[float | None]
     if plan is None:
-        random = generators(part.seed, part.site, part.number, "training")
+        random = generators(part.seed, part.site, part.number, guidance.purpose)
         batches, dropout_seed = _batches(data, task, random.numpy), random.dropout_seed
-        number, steps = len(batches), _plain_gradients(learning, batches, random.torch)
+        backward = backward_of(task.method, model, guidance, random.torch)
+        number, steps = len(batches), _plain_gradients(learning, batches, backward, random.torch)
     else:
         entropy = entropy or Entropy()
         dropout_seed = entropy.seed()
-        number, steps = plan.steps, _private_gradients(learning, plan, entropy)
+        number, steps = plan.steps, _private_gradients(learning, plan, guidance, entropy)
     losses: list[float] = []
     with torch.random.fork_rng(), progress.track(f"{part.site}: training", number) as advance:
         torch.manual_seed(dropout_seed)
@@ -136,16 +126,20 @@ class _Learning:
     data: SiteData
     task: TaskConfig
     compute: Compute
-    anchor: dict[str, torch.Tensor]
-    """The global parameters."""
 
-    def penalty(self) -> torch.Tensor | None:
-        return penalty(self.task.method, self.model, self.anchor)
+    def mean_loss(self, indices: Indices, random: torch.Generator) -> torch.Tensor:
+        """Of a batch of breasts; every call augments anew."""
+        work = work_of(self.task)
+        return work.losses(self.model, self.compute, self.data, indices, self.task, random).values.mean()
 
 
 def _optimizer(model: Network, training: TrainingConfig, part: Round) -> torch.optim.Optimizer:
-    rate = learning_rate(training, part.number, part.of)
-    optimizer = torch.optim.AdamW(parameter_groups(model, training), weight_decay=training.weight_decay)
+    rate, groups = learning_rate(training, part.number, part.of), parameter_groups(model, training)
+    optimizer: torch.optim.Optimizer
+    if training.optimizer == "sgd":
+        optimizer = torch.optim.SGD(groups, momentum=training.momentum)
+    else:
+        optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr"] / training.learning_rate
     return optimizer
@@ -157,25 +151,24 @@ def _batches(data: SiteData, task: TaskConfig, random: np.random.Generator) -> l
     return [order[start : start + size] for order in epochs for start in range(0, len(order), size)]
 
 
-def _plain_gradients(learning: _Learning, batches: list[Indices], random: torch.Generator) -> Iterator[float | None]:
+def _plain_gradients(
+    learning: _Learning, batches: list[Indices], backward: Backward, random: torch.Generator
+) -> Iterator[float]:
     """Leave the gradient of one batch after the other in the model's parameters; gives the batches' losses."""
-    work = work_of(learning.task)
     for indices in batches:
-        losses = work.losses(learning.model, learning.compute, learning.data, indices, learning.task, random)
-        loss = losses.values.mean()
-        extra = learning.penalty()
-        torch.autograd.backward(loss if extra is None else loss + extra)
-        yield loss.item()
+        yield backward(partial(learning.mean_loss, indices, random))
 
 
-def _private_gradients(learning: _Learning, plan: Steps, entropy: Entropy) -> Iterator[float | None]:
+def _private_gradients(
+    learning: _Learning, plan: Steps, guidance: Guidance, entropy: Entropy
+) -> Iterator[float | None]:
     """The same of private steps; what a method adds to the loss depends on no patient and is added after the noise."""
     random = torch.Generator().manual_seed(entropy.seed())
-    losses = PatientLosses(
-        work_of(learning.task), learning.model, learning.compute, learning.data, learning.task, random
-    )
+    task, model = learning.task, learning.model
+    losses = PatientLosses(work_of(task), model, learning.compute, learning.data, task, random)
+    extra_of = penalty_of(task.method, model, guidance)
     for loss in gradients(losses, plan, entropy):
-        extra = learning.penalty()
+        extra = extra_of()
         if extra is not None:
             torch.autograd.backward(extra)
         yield loss

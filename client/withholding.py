@@ -37,6 +37,7 @@ def withheld(report: EvaluationReport, rules: Withholding) -> EvaluationReport:
                 roc_specificity=[],
                 roc_sensitivity=[],
                 calibration=[],
+                personal=None,
             )
         report = replace(
             report,
@@ -48,6 +49,8 @@ def withheld(report: EvaluationReport, rules: Withholding) -> EvaluationReport:
             },
             froc=report.froc if report.froc and report.froc.breasts >= cell else None,
         )
+        if report.personal is not None and report.froc is None:
+            report = replace(report, personal=replace(report.personal, mean_per_lesion=Estimate(None)))
     return rounded(report, rules)
 
 
@@ -73,4 +76,7 @@ def _rounded(value: Any, decimals: int) -> Any:
 
 def loss_rounded(report: TrainReport, rules: Withholding) -> TrainReport:
     """A report on training; what is said of privacy is not rounded."""
-    return report if rules.decimals is None else replace(report, loss=round(report.loss, rules.decimals))
+    if rules.decimals is None:
+        return report
+    own = None if report.own_loss is None else round(report.own_loss, rules.decimals)
+    return replace(report, loss=round(report.loss, rules.decimals), own_loss=own)

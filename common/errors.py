@@ -143,6 +143,12 @@ class MemoryLimitError(XaiFederationError):
     exit_code = 26
 
 
+class SiteStateError(XaiFederationError):
+    """What a site kept of an earlier round of a run is missing or damaged."""
+
+    exit_code = 27
+
+
 class EnrolmentError(XaiFederationError):
     """A startup kit or a request for admission is damaged, or for another site or federation."""
 

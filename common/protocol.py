@@ -35,7 +35,11 @@ class TrainTask:
     seed: int
     wire_dtype: str
     run: str = ""
-    """The coordinator's name for the run, hexadecimal digits: a site's privacy ledger tells runs apart by it."""
+    """Identity of the run, 32 hexadecimal digits: a site keeps its state apart by it, its ledger tells runs by it."""
+    continues: int = 0
+    """Round of this run whose reply of the site was accepted last: its state goes on from there; 0: there is none."""
+    keeps: int = 0
+    """A second round whose state the site is to keep: its model may be published."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class TrainReport:
     """Patients that count for the site's weight, where these are not all: a detector's are those with a lesion."""
     privacy: PrivacySpent | None = None
     """Of a run with differential privacy."""
+    own_loss: float | None = None
+    """Of the site's model after training, on its validation patients; where ``generalisation_gap`` asks for it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,9 @@ class EvaluateTask:
     """Also intervals, curves, explanations and the site's own gallery."""
     explain: bool = False
     """Also explanations; with ``final`` they come anyhow."""
+    run: str = ""
+    continues: int = 0
+    """As in ``TrainTask``: whose state, and of which round, holds the site's own layers or its personal model."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +181,17 @@ class FrocReport:
 
 
 @dataclass(frozen=True)
+class PersonalFigures:
+    """A site's personal model (Ditto) on the patients on whom the common one is measured."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    auc: Estimate
+    loss: float | None
+    mean_per_lesion: Estimate = Estimate(None)
+    """Of a detector, as in ``FrocReport``."""
+
+
+@dataclass(frozen=True)
 class EvaluationReport:
     """Site to coordinator: how the model does on one split of the site's patients."""
 
@@ -196,6 +216,8 @@ class EvaluationReport:
     seconds: float = 0.0
     round: int = 0
     """Of the task that it answers."""
+    personal: PersonalFigures | None = None
+    """Of the site's personal model, where it has one."""
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,7 @@ def admit(
     maximum_norm: float,
     number: int,
     unit: str = "none",
+    minimum_steps: int = 0,
 ) -> Admitted:
     """Check a training reply against the model it answers.
 
@@ -106,6 +107,7 @@ def admit(
         maximum_norm: largest L2 norm of an acceptable update.
         number: round that was asked for.
         unit: of the privacy that was asked for (``privacy.unit``).
+        minimum_steps: fewer steps of training cannot be: a control variate divides by their number.
 
     Raises:
         WireError: malformed message, digest, names, shapes, dtypes.
@@ -118,11 +120,13 @@ def admit(
         raise ImpossibleFiguresError(f"impossible counts: {report.patients} patients, {report.breasts} breasts")
     if report.counted is not None and not 1 <= report.counted <= report.patients:
         raise ImpossibleFiguresError(f"impossible counts: {report.counted} of {report.patients} patients count")
-    if report.breasts > 2 * MAXIMUM_PATIENTS or report.steps < 0 or not 0 <= report.seconds < math.inf:
+    if report.breasts > 2 * MAXIMUM_PATIENTS or report.steps < minimum_steps or not 0 <= report.seconds < math.inf:
         raise ImpossibleFiguresError("impossible counts or times")
     _require_privacy(report.privacy, unit, report.counted or report.patients)
     if not math.isfinite(report.loss):
         raise UpdateNotFiniteError(f"training loss is {report.loss}")
+    if report.own_loss is not None and not 0 <= report.own_loss < math.inf:
+        raise ImpossibleFiguresError(f"impossible loss of the site's own model: {report.own_loss}")
     expected, dtype = shared(model), _DTYPES[wire_dtype]
     assert isinstance(reply, RecordDict)  # else there had been no report
     packed = packed_array(reply, packed_size(expected, dtype.itemsize))
@@ -188,6 +192,10 @@ def evaluated(reply: RecordDict | WireError, number: int) -> EvaluationReport:
     shares = [("AUC", report.auc), ("sensitivity", report.sensitivity), ("Brier score", report.brier)]
     if report.froc is not None:
         shares += _froc_shares(report.froc)
+    if report.personal is not None:
+        if report.personal.loss is not None and not 0 <= report.personal.loss < math.inf:
+            raise ImpossibleFiguresError(f"impossible loss of the personal model: {report.personal.loss}")
+        shares += [("AUC", report.personal.auc), ("sensitivity", report.personal.mean_per_lesion)]
     shares += _explanation_shares(report.explanations)
     for name, item in shares:
         _require_between(0.0, 1.0, item, name)

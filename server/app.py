@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,16 @@ from common.configuration import RunConfig, read_run, task_of, to_yaml
 from common.errors import ConfigurationError, WireError
 from common.models.network import Network, build_network
 from common.models.normalisation import require_separate
+from common.models.parameter_groups import relative_rates
 from common.models.weights import load_initial_weights
+from common.parameters import trained_names
 from common.protocol import DescribeTask, SiteDescription, encode
 from server.admission import described_by
 from server.agreement import require_agreement
 from server.checkpoint import saved_rounds
 from server.exchange import exchange, required, wait_for_quorum
 from server.history import Quarantined, read_history
+from server.identity import identity
 from server.publish import publish
 from server.report.model_card import write_model_card
 from server.report.report import write_report
@@ -51,20 +53,18 @@ def run(grid: Grid, folder: Path) -> None:
     config = read_run(folder / "config.yaml")
     begun = bool(saved_rounds(folder))
     model = build_network(config, seed=config.seed) if begun else initial_model(config)
-    trained = frozenset(name for name, _ in model.named_parameters())
-    federation = Federation(grid, config, folder, trained, run_name(folder))
+    federation = Federation(
+        grid,
+        config,
+        folder,
+        trained_names(model, config.method.shared_parameters),
+        relative_rates(model, config.training),
+        identity(folder),
+    )
     federation.left_out = describe_sites(federation)
     records = run_rounds(federation, dict(model.state_dict()))
     publish(federation, records)
     write_results(folder)
-
-
-def run_name(folder: Path) -> str:
-    """A name by which the sites' privacy ledgers know the run, resumed or not; it means nothing else."""
-    file = folder / "run-name"
-    if not file.exists():
-        write_text(file, secrets.token_hex(16))
-    return file.read_text()
 
 
 def initial_model(config: RunConfig) -> Network:
@@ -104,7 +104,7 @@ def describe_sites(federation: Federation) -> list[Quarantined]:
     task = to_yaml(task_of(config))
 
     def content(site: str) -> RecordDict:
-        return encode(DescribeTask(task, 0 if site in config.unseen else limits.rounds, federation.name))
+        return encode(DescribeTask(task, 0 if site in config.unseen else limits.rounds, federation.identity))
 
     described: dict[str, dict[str, Any]] = {
         site: {"role": "unseen" if site in config.unseen else "train"} for site in everyone

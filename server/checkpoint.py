@@ -1,11 +1,11 @@
-"""Atomic checkpoints, one file a round: model, optimiser state and the round's record."""
+"""Atomic checkpoints, one file a round: model, what the method carries on, and the round's record."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.atomic import write_bytes
@@ -13,6 +13,7 @@ from common.configuration import RunConfig, settings
 from common.errors import CheckpointError, WireError
 from common.packing import Tensors, from_bytes, to_bytes
 from server.aggregation.optimizer import OptimizerState
+from server.aggregation.weights import SiteWeights
 from server.history import RoundRecord, from_json, to_json
 
 _NAME = re.compile(r"round-(\d{4,})\.safetensors")
@@ -25,6 +26,10 @@ class Checkpoint:
     model: Tensors
     optimizer: OptimizerState
     record: RoundRecord
+    variate: Tensors = field(default_factory=dict)
+    """The server's control variate."""
+    weights: SiteWeights = field(default_factory=dict)
+    """Weights by site of the rules that carry them on."""
 
 
 def fingerprint(config: RunConfig) -> str:
@@ -50,7 +55,10 @@ def save(folder: Path, checkpoint: Checkpoint, config: RunConfig) -> int:
     """
     tensors = {f"model/{name}": value for name, value in checkpoint.model.items()}
     tensors |= {f"velocity/{name}": value for name, value in checkpoint.optimizer.velocity.items()}
-    data = to_bytes(tensors, {"record": to_json(checkpoint.record), "configuration": fingerprint(config)})
+    tensors |= {f"square/{name}": value for name, value in checkpoint.optimizer.square.items()}
+    tensors |= {f"variate/{name}": value for name, value in checkpoint.variate.items()}
+    metadata = {"record": to_json(checkpoint.record), "configuration": fingerprint(config)}
+    data = to_bytes(tensors, metadata | {"weights": json.dumps(checkpoint.weights)})
     write_bytes(path_of(folder, checkpoint.record.round), data)
     return len(data)
 
@@ -73,11 +81,17 @@ def load(path: Path, config: RunConfig) -> Checkpoint:
             where=str(path),
             do="restore the run folder's config.yaml, or start a new run in another folder",
         )
-    parts: dict[str, Tensors] = {"model": {}, "velocity": {}}
+    parts: dict[str, Tensors] = {"model": {}, "velocity": {}, "square": {}, "variate": {}}
     for key, value in tensors.items():
         part, name = key.split("/", 1)
         parts[part][name] = value
-    return Checkpoint(parts["model"], OptimizerState(parts["velocity"]), from_json(metadata["record"], str(path)))
+    return Checkpoint(
+        parts["model"],
+        OptimizerState(parts["velocity"], parts["square"]),
+        from_json(metadata["record"], str(path)),
+        parts["variate"],
+        {str(site): float(weight) for site, weight in json.loads(metadata.get("weights", "{}")).items()},
+    )
 
 
 def saved_rounds(folder: Path) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,8 @@ class SiteTraining:
     """Share of the mean, 0..1."""
     privacy: PrivacySpent | None = None
     """What the run has cost the site's patients, this round with it."""
+    own_loss: float | None = None
+    """Of the site's own model on its validation patients, where the weights go by it."""
 
 
 @dataclass
@@ -53,6 +56,8 @@ class SiteValidation:
     """Mean sensitivity of a detector per lesion, over the stated rates of false positives."""
     explanations: dict[str, ExplanationFigures] = field(default_factory=dict)
     """By explainer or control; in rounds that were to be explained."""
+    personal: float | None = None
+    """AUC of the site's personal model, where it has one."""
 
 
 @dataclass
@@ -113,6 +118,11 @@ def read_history(path: Path) -> list[RoundRecord]:
         return []
     lines = path.read_text().splitlines()
     return [from_json(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
+
+
+def last_accepted(records: Sequence[RoundRecord], site: str) -> int:
+    """Last round in which the site's reply was used; 0 if none was. Its state goes on from there."""
+    return max((record.round for record in records if site in record.train), default=0)
 
 
 def best_round(records: list[RoundRecord], rule: str) -> tuple[int, str]:

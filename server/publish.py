@@ -47,12 +47,13 @@ def publish(federation: Federation, records: list[RoundRecord]) -> None:
     evaluation: dict[str, Any] = {"round": number, "rule": rule, "prior_log_odds": shift, "quarantined": []}
     for role, sites, split in (("sites", config.sites, "test"), ("unseen", config.unseen, "all")):
         task = EvaluateTask(to_yaml(task_of(config)), number, config.seed, split, shift, final=True)
-        reports, bad = evaluate(federation, model, sites, task) if sites else ({}, [])
+        reports, bad = evaluate(federation, model, sites, task, records[:number]) if sites else ({}, [])
         evaluation[role] = {site: asdict(report) for site, report in reports.items()}
         evaluation["quarantined"] += [asdict(item) for item in bad]
         for site, report in reports.items():
             froc = f"  mean sensitivity {_text(report.froc.mean_per_lesion)}" if report.froc else ""
-            progress.say(f"  {site:12} AUC {_text(report.auc)}{froc}  {report.patients} patients")
+            own = f"  personal model {_text(report.personal.auc)}" if report.personal else ""
+            progress.say(f"  {site:12} AUC {_text(report.auc)}{froc}{own}  {report.patients} patients")
     write_text(folder / "evaluation.json", json.dumps(evaluation, indent=1))
 
 

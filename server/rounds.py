@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from flwr.app import RecordDict
-from flwr.serverapp import Grid
 
 from common import progress
 from common.configuration import RunConfig, task_of, to_yaml
-from common.entropy import Entropy
+from common.control_variates import beside
 from common.errors import CheckpointError, QuorumError, WireError
 from common.packing import Tensors, pack
 from common.protocol import EvaluateTask, EvaluationReport, TrainTask, encode
 from server import checkpoint as checkpoints
 from server.admission import Admitted, admit, evaluated
-from server.aggregation.central import clipped, noisy_mean
-from server.aggregation.mean import RunningMean, finish, fold
 from server.aggregation.optimizer import OptimizerState, step
-from server.aggregation.weights import site_weight
 from server.checkpoint import Checkpoint
+from server.combination import Combination
 from server.exchange import exchange, required, wait_for_quorum
+from server.federated_run import Federation
 from server.history import (
     ExplanationFigures,
     Quarantined,
@@ -32,34 +29,13 @@ from server.history import (
     SiteTraining,
     SiteValidation,
     best_round,
+    last_accepted,
     read_history,
     write_history,
 )
 from server.norms import judged, yardstick
 
-
-@dataclass
-class Federation:
-    """What the loop works with; nothing in it changes from round to round.
-
-    ``trained`` names the parameters proper: server optimisers move these, and plainly average the rest.
-    """
-
-    grid: Grid
-    config: RunConfig
-    folder: Path
-    trained: frozenset[str]
-    name: str = ""
-    """Of the run, in the sites' privacy ledgers."""
-    left_out: list[Quarantined] = field(default_factory=list)
-    """Sites whose policy forbids the run: they are not asked to train."""
-    normal: Callable[[int], torch.Tensor] = field(default_factory=lambda: Entropy().normal)
-    """Source of the noise at the server."""
-
-    @property
-    def history_file(self) -> Path:
-        """``rounds.jsonl`` of the run folder."""
-        return self.folder / "rounds.jsonl"
+__all__ = ["Federation", "evaluate", "run_rounds"]
 
 
 def run_rounds(federation: Federation, initial: Tensors) -> list[RoundRecord]:
@@ -120,16 +96,22 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
     asked = [site for site in config.sites if site not in forbidding]
     share = required(limits.quorum, len(config.sites)) / max(1, len(asked))
     nodes = wait_for_quorum(federation.grid, asked, share, limits.joining_seconds, limits.deadline_seconds)
-    task = TrainTask(to_yaml(task_of(config)), number, limits.rounds, config.seed, limits.wire_dtype, federation.name)
-    packed = pack(current.model)
-    record, mean = RoundRecord(number, bytes_sent=packed.nbytes * len(nodes)), RunningMean()
+    best = _best(config, earlier) if earlier else 0
+    task = TrainTask(
+        to_yaml(task_of(config)), number, limits.rounds, config.seed, limits.wire_dtype, federation.identity
+    )
+    combination = Combination(federation, current, earlier, number)
+    packed = pack(beside(current.model, combination.variate))
+    record = RoundRecord(number, bytes_sent=packed.nbytes * len(nodes))
     record.quarantined += federation.left_out
 
-    def content(_: str) -> RecordDict:
-        return encode(task, packed)
+    def content(site: str) -> RecordDict:
+        state = replace(task, continues=last_accepted(earlier, site), keeps=last_accepted(earlier[:best], site))
+        return encode(state, packed)
 
     def read(reply: RecordDict | WireError) -> Admitted:
-        return admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm, number, config.privacy.unit)
+        least, unit = 1 if combination.variate else 0, config.privacy.unit
+        return admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm, number, unit, least)
 
     replies = exchange(federation.grid, nodes, content, "train", str(number), limits.deadline_seconds)
     measure = yardstick(earlier, limits.maximum_norm_ratio)
@@ -140,10 +122,7 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
             continue
         record.bytes_received += good.bytes
         report = good.report
-        counted = report.patients if report.counted is None else report.counted
-        weight = site_weight(method.site_weights, counted)
-        largest = method.central_clip_norm
-        mean = fold(mean, good.update if largest is None else clipped(good.update, largest), weight)
+        weight = combination.add(site, good)
         record.train[site] = SiteTraining(
             report.patients,
             report.breasts,
@@ -154,35 +133,28 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
             good.norm,
             weight,
             report.privacy,
+            report.own_loss,
         )
     refused = {item.site for item in record.quarantined}
     record.missing = [site for site in config.sites if site not in record.train and site not in refused]
     _require_quorum(record, limits.quorum, len(config.sites))
+    done = combination.finish()
     record.train = {  # in the order of the configuration, whoever answered first
-        name: replace(record.train[name], weight=record.train[name].weight / mean.weight)
-        for name in config.sites
-        if name in record.train
+        name: replace(record.train[name], weight=done.shares[name]) for name in config.sites if name in record.train
     }
     model, optimizer = step(
         current.model,
-        _mean(federation, mean),
+        done.update,
         current.optimizer,
         rule=method.server_optimizer,
         learning_rate=method.server_learning_rate,
         momentum=method.server_momentum,
         trained=federation.trained,
+        beta2=method.server_second_moment,
+        tau=method.server_tau,
     )
     record.seconds = time.monotonic() - begun
-    return Checkpoint(model, optimizer, record)
-
-
-def _mean(federation: Federation, mean: RunningMean) -> Tensors:
-    """What was folded in, as the method releases it."""
-    config, method = federation.config, federation.config.method
-    if method.central_clip_norm is None:
-        return finish(mean)
-    sites, noise = len(config.sites), method.central_noise_multiplier
-    return noisy_mean(mean, sites, method.central_clip_norm, noise, federation.normal)
+    return Checkpoint(model, optimizer, record, done.variate, combination.weights)
 
 
 def _require_quorum(record: RoundRecord, quorum: float, sites: int) -> None:
@@ -203,16 +175,27 @@ def evaluate(
     model: Mapping[str, torch.Tensor],
     sites: list[str],
     task: EvaluateTask,
+    records: Sequence[RoundRecord],
 ) -> tuple[dict[str, EvaluationReport], list[Quarantined]]:
-    """Let ``sites`` measure ``model``; returns their reports and the replies that were no good."""
+    """Let ``sites`` measure ``model``; returns their reports and the replies that were no good.
+
+    Args:
+        federation: whose sites they are.
+        model: of the round ``task.round``.
+        sites: that are asked.
+        task: what is asked.
+        records: of the rounds up to that one: they tell which state of a site belongs to the model.
+    """
     limits = federation.config.federation
     nodes = wait_for_quorum(federation.grid, sites, limits.quorum, limits.joining_seconds, limits.deadline_seconds)
     packed = pack(model)
     reports: dict[str, EvaluationReport] = {}
     bad: list[Quarantined] = []
-    answers = exchange(
-        federation.grid, nodes, lambda _: encode(task, packed), "evaluate", str(task.round), limits.deadline_seconds
-    )
+
+    def content(site: str) -> RecordDict:
+        return encode(replace(task, run=federation.identity, continues=last_accepted(records, site)), packed)
+
+    answers = exchange(federation.grid, nodes, content, "evaluate", str(task.round), limits.deadline_seconds)
     for site, reply in answers:
         try:
             reports[site] = evaluated(reply, task.round)
@@ -228,7 +211,7 @@ def _validate(federation: Federation, model: Tensors, records: list[RoundRecord]
     every = config.evaluation.explain_every
     explain = bool(every) and record.round % every == 0
     task = EvaluateTask(to_yaml(task_of(config)), record.round, config.seed, "validation", explain=explain)
-    reports, bad = evaluate(federation, model, config.sites, task)
+    reports, bad = evaluate(federation, model, config.sites, task, records)
     record.validation = {
         site: SiteValidation(
             report.auc.value,
@@ -242,6 +225,7 @@ def _validate(federation: Federation, model: Tensors, records: list[RoundRecord]
                 )
                 for method, score in report.explanations.items()
             },
+            report.personal.auc.value if report.personal else None,
         )
         for site, report in reports.items()
     }

@@ -30,7 +30,9 @@ class Policy:
     """Tasks that may run here."""
     methods: list[str] = field(default_factory=list)
     """Names of the method rows that may run here; empty = any."""
-    local_objectives: list[str] = field(default_factory=lambda: ["plain", "proximal"])
+    local_objectives: list[str] = field(
+        default_factory=lambda: ["plain", "proximal", "control_variates", "sharpness_aware", "ditto"]
+    )
     """Local objectives that may run here, whatever the row is called."""
     rounds: int = 1000
     """A run with more rounds is refused."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.configuration.combinations import check_combinations
 from common.configuration.naming import nearest
 from common.errors import ConfigurationError
 
@@ -15,11 +16,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model.pooling": ("average", "lse"),
     "detector.lesions": ("any", "malignant"),
     "detector.suppression": ("nms", "soft"),
+    "training.optimizer": ("adamw", "sgd"),
     "training.schedule": ("cosine", "constant"),
     "training.precision": ("auto", "bf16", "fp32"),
-    "method.local_objective": ("plain", "proximal"),
-    "method.site_weights": ("patients", "equal"),
-    "method.server_optimizer": ("average", "momentum"),
+    "method.local_objective": ("plain", "proximal", "control_variates", "sharpness_aware", "ditto"),
+    "method.shared_parameters": ("all", "norm_statistics_local", "norm_local", "backbone"),
+    "method.site_weights": ("patients", "equal", "generalisation_gap", "worst_site", "gradient_agreement"),
+    "method.server_optimizer": ("average", "momentum", "adam", "yogi"),
     "privacy.unit": ("none", "patient"),
     "privacy.engine": ("accumulated", "vectorised"),
     "privacy.accountant": ("prv", "rdp"),
@@ -68,6 +71,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.learning_rate": (1e-8, 10.0),
     "training.head_learning_rate_factor": (1e-3, 1e3),
     "training.weight_decay": (0.0, 10.0),
+    "training.momentum": (0.0, 0.999),
     "training.warmup_rounds": (0, 1000),
     "training.fix_statistics_after": (0, 100_000),
     "training.threads": (0, 1024),
@@ -78,8 +82,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.augmentation.noise": (0.0, 1.0),
     "training.augmentation.blur": (0.0, 1.0),
     "method.mu": (0.0, 1e4),
+    "method.rho": (1e-6, 100.0),
+    "method.weight_step": (0.0, 10.0),
+    "method.kappa": (0.0, 0.99),
     "method.server_learning_rate": (1e-4, 100.0),
     "method.server_momentum": (0.0, 0.999),
+    "method.server_second_moment": (0.0, 0.9999),
+    "method.server_tau": (1e-8, 1.0),
     "method.central_clip_norm": (1e-6, 1e6),
     "method.central_noise_multiplier": (0.0, 1e4),
     "privacy.epsilon": (0.05, 100.0),
@@ -181,3 +190,4 @@ def check_values(flat: dict[str, Any]) -> None:
         raise ConfigurationError(
             "only a detector has a FROC curve", where="federation.selection", do="choose validation_auc or last"
         )
+    check_combinations(flat)

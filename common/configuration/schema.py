@@ -110,6 +110,10 @@ class TrainingConfig:
     head_learning_rate_factor: float = 1.0
     """The head learns this many times faster than the backbone."""
     weight_decay: float = 1e-2
+    optimizer: str = "adamw"
+    """``adamw`` or ``sgd``; either starts anew each round."""
+    momentum: float = 0.0
+    """Of ``sgd``."""
     schedule: str = "cosine"
     """Over the rounds of the run: ``cosine`` (to a tenth) or ``constant``."""
     warmup_rounds: int = 1
@@ -130,15 +134,28 @@ class MethodConfig:
 
     name: str = "fedavg"
     local_objective: str = "plain"
-    """``plain`` or ``proximal``."""
+    """``plain``, ``proximal``, ``control_variates``, ``sharpness_aware`` or ``ditto``."""
     mu: float = 0.0
-    """Strength of the proximal term mu/2 * ||w - w_global||^2."""
+    """Strength of the proximal term mu/2 * ||w - w_global||^2; Ditto's lambda."""
+    rho: float = 0.05
+    """How far ``sharpness_aware`` looks uphill (L2 over all parameters)."""
+    shared_parameters: str = "all"
+    """What sites have in common: ``all``, all but their ``norm_statistics_local``, all but their ``norm_local``, or
+    the ``backbone``."""
     site_weights: str = "patients"
-    """``patients`` or ``equal``."""
+    """``patients``, ``equal``, ``generalisation_gap``, ``worst_site`` or ``gradient_agreement``."""
+    weight_step: float = 0.2
+    """How far ``generalisation_gap`` and ``worst_site`` move the sites' weights in a round."""
+    kappa: float = 0.5
+    """How far ``gradient_agreement`` may leave the mean update, as a share of its norm."""
     server_optimizer: str = "average"
-    """``average`` or ``momentum``."""
+    """``average``, ``momentum``, ``adam`` or ``yogi``."""
     server_learning_rate: float = 1.0
     server_momentum: float = 0.9
+    """Of ``momentum``; beta1 of ``adam`` and ``yogi``."""
+    server_second_moment: float = 0.99
+    server_tau: float = 1e-3
+    """Adaptivity of ``adam`` and ``yogi``: added to the root of the second moment, which begins at its square."""
     central_clip_norm: float | None = None
     """Largest norm (L2) of a site's update; the server shrinks longer ones. Needs ``site_weights`` ``equal``."""
     central_noise_multiplier: float = 0.0

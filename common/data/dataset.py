@@ -51,7 +51,10 @@ class SiteData:
 
     def of_split(self, split: str) -> SiteData:
         """The breasts of one split."""
-        chosen = [index for index, breast in enumerate(self.breasts) if breast.split == split]
+        return self.only([index for index, breast in enumerate(self.breasts) if breast.split == split])
+
+    def only(self, chosen: Sequence[int]) -> SiteData:
+        """The breasts at these positions."""
         return replace(
             self,
             breasts=tuple(self.breasts[index] for index in chosen),

@@ -27,6 +27,8 @@ Conflict = tuple[XaiFederationError, set[int]]
 MANIFEST = "manifest.csv"
 REQUIRED = ("patient_id", "exam_id", "laterality", "view", "file", "label", "boxes", "split")
 LABELS = ("normal", "benign", "malignant")
+UNLABELLED = ""
+"""Label of a breast that has none; only where labels are not needed."""
 SPLIT_NAMES = {
     "": "",
     "train": "train",
@@ -88,12 +90,13 @@ class Manifest:
         return sorted({breast.patient_id for breast in self.breasts})
 
 
-def read_manifest(source: Path, site: str) -> Manifest:
+def read_manifest(source: Path, site: str, unlabelled: bool = False) -> Manifest:
     """Read and check a manifest.
 
     Args:
         source: the CSV file, or the folder that holds ``manifest.csv``. Separator ``,`` or ``;``.
         site: name of the site, for messages.
+        unlabelled: labels may be empty.
 
     Raises:
         ManifestError: missing, not text, no CSV, an empty or impossible value, two labels for one breast.
@@ -101,7 +104,7 @@ def read_manifest(source: Path, site: str) -> Manifest:
         BoxOutsideImageError: a box is empty, inverted or has negative corners (the far side is
             checked when the image is read).
     """
-    manifest, problems = examine_manifest(source, site)
+    manifest, problems = examine_manifest(source, site, unlabelled)
     if problems:
         first, others = problems[0], len(problems) - 1
         more = f"; {others} more problem{'s' if others > 1 else ''}: xai-client check lists all" if others else ""
@@ -109,11 +112,11 @@ def read_manifest(source: Path, site: str) -> Manifest:
     return manifest
 
 
-def examine_manifest(source: Path, site: str) -> tuple[Manifest, list[XaiFederationError]]:
+def examine_manifest(source: Path, site: str, unlabelled: bool = False) -> tuple[Manifest, list[XaiFederationError]]:
     """Read what of a manifest is right, and tell everything that is wrong with the rest.
 
     Args:
-        source, site: as for :func:`read_manifest`.
+        source, site, unlabelled: as for :func:`read_manifest`.
 
     Returns:
         The breasts whose rows are right, maybe none, and a named error for every problem.
@@ -133,7 +136,7 @@ def examine_manifest(source: Path, site: str) -> tuple[Manifest, list[XaiFederat
     problems: list[XaiFederationError] = []
     for line, row in rows:
         try:
-            images.append(_breast(row, path, line))
+            images.append(_breast(row, path, line, unlabelled))
         except XaiFederationError as error:
             problems.append(error)
     for conflicts in (_images_twice, _patients_in_two_splits, _breasts_with_two_labels):
@@ -204,7 +207,7 @@ def _require_columns(columns: list[str], path: Path) -> None:
     )
 
 
-def _breast(row: Mapping[str, str], path: Path, line: int) -> Breast:
+def _breast(row: Mapping[str, str], path: Path, line: int, unlabelled: bool) -> Breast:
     where = f"{path}:{line}"
     for name in ("patient_id", "file", "view"):
         if not row[name]:
@@ -213,7 +216,7 @@ def _breast(row: Mapping[str, str], path: Path, line: int) -> Breast:
     if laterality is None:
         raise ManifestError(f"laterality '{row['laterality']}' is neither L nor R", where=where, do="write L or R")
     label = row["label"].lower()
-    if label not in LABELS:
+    if label not in LABELS and not (unlabelled and label == UNLABELLED):
         guess = nearest(label, list(LABELS))
         raise UnknownLabelError(
             f"label '{row['label']}' is unknown",

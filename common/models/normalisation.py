@@ -1,9 +1,11 @@
-"""Batch normalisation in a federation: exchanged for group normalisation, or held at the global statistics."""
+"""Batch normalisation in a federation: exchanged for group normalisation, held at the global statistics, or fitted."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import gcd
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -58,3 +60,45 @@ def require_separate(model: nn.Module) -> None:
                 where=f"model.norm (first at {name})",
                 do="set model.norm=group",
             )
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Whether there is any BatchNorm2d inside ``module``."""
+    return any(isinstance(child, nn.BatchNorm2d) for child in module.modules())
+
+
+def fit_statistics(module: nn.Module, batches: Iterable[torch.Tensor]) -> None:
+    """Let every BatchNorm2d inside ``module`` normalise by statistics of the given images; nothing else changes.
+
+    Mean and variance of a layer become the means over the batches of the batches' own, so batches should be of one
+    size. While a batch goes through, each layer normalises by that batch. Dropout is off.
+
+    Source: Li et al. 2016, "Revisiting Batch Normalization For Practical Domain Adaptation" (AdaBN),
+    arXiv 1603.04779, algorithm 1.
+
+    Args:
+        module: left in evaluation mode.
+        batches: images ``(N, 1, H, W)`` on the module's device.
+
+    Raises:
+        ValueError: there is no batch.
+    """
+    module.eval()
+    norms = [child for child in module.modules() if isinstance(child, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    seen = 0
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch's word for a plain mean over batches
+            norm.train()
+        with torch.no_grad():
+            for images in batches:
+                module(images)
+                seen += 1
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        module.eval()
+    if not seen:
+        raise ValueError("there are no images to take statistics of")

@@ -1,7 +1,8 @@
-"""Which parameters learn how fast, and which of them decay."""
+"""Which parameters learn how fast, at which round, and which of them decay."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
@@ -27,3 +28,29 @@ def parameter_groups(model: nn.Module, training: TrainingConfig) -> list[dict[st
         }
         for (is_head, decays), parameters in groups.items()
     ]
+
+
+def learning_rate(training: TrainingConfig, number: int, rounds: int) -> float:
+    """Learning rate of a round: linear warm-up, then constant or half a cosine down to a tenth.
+
+    Args:
+        training: base rate, schedule, warm-up rounds.
+        number: round, from 1.
+        rounds: rounds in all.
+    """
+    base, warmup = training.learning_rate, min(training.warmup_rounds, rounds - 1)
+    if number <= warmup:
+        return base * number / (warmup + 1)
+    if training.schedule == "constant":
+        return base
+    done = (number - warmup - 1) / max(1, rounds - warmup - 1)
+    return base * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def relative_rates(model: nn.Module, training: TrainingConfig) -> dict[str, float]:
+    """By what factor of the round's learning rate each parameter that is not frozen learns."""
+    return {
+        name: 1.0 if name.startswith("backbone.") else training.head_learning_rate_factor
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }

@@ -8,7 +8,23 @@ from common.protocol import Estimate, EvaluationReport, FrocReport
 from server.report.numbers import defined, mean, number, signed
 from server.report.run_folder import Run
 
-METHOD_NAMES = {"fedavg": "FedAvg", "fedprox": "FedProx", "fedavgm": "FedAvgM", "dp-fedavg": "DP-FedAvg"}
+METHOD_NAMES = {
+    "fedavg": "FedAvg",
+    "fedprox": "FedProx",
+    "fedavgm": "FedAvgM",
+    "scaffold": "SCAFFOLD",
+    "sam": "FedSAM",
+    "ditto": "Ditto",
+    "silobn": "SiloBN",
+    "fedbn": "FedBN",
+    "fedper": "FedPer",
+    "feddg-ga": "FedDG-GA",
+    "afl": "AFL",
+    "fedomg": "FedOMG",
+    "fedadam": "FedAdam",
+    "fedyogi": "FedYogi",
+    "dp-fedavg": "DP-FedAvg",
+}
 EXPLAINER_NAMES = {
     "gradcam": "Grad-CAM",
     "gradcam++": "Grad-CAM++",

@@ -25,6 +25,7 @@ from server.report.findings import (
     worst_site,
 )
 from server.report.numbers import ABSENT, count, defined, interval, number, share
+from server.report.own_models import own_layers, personal_models
 from server.report.run_folder import Run, SiteData, read_run_folder
 
 KINDS = {
@@ -132,6 +133,7 @@ def _method(run: Run) -> str:
         f"- {training.local_epochs} local epoch(s) a round, batch {training.batch_size} breasts, learning rate "
         f"{training.learning_rate:g}, seed {run.config.seed}\n"
         f"- Prior log-odds added to every logit at evaluation: {run.evaluation.prior_log_odds:.3f}"
+        + (f"\n- {said}" if (said := own_layers(run)) else "")
     )
 
 
@@ -163,6 +165,10 @@ def _results(run: Run) -> str:
     lines = [f"- Mean AUC over the training sites: {number(mean_auc(run, run.trained()))}"]
     if worst and (report := run.report_of(worst)):
         lines.append(f"- Worst training site: {_safe(worst)}, {_written(report.auc)}")
+    lines += [
+        f"- {_safe(found.site)}: personal model, which stays there, {_written(found.personal)}"
+        for found in personal_models(run)
+    ]
     lines += [
         f"- {reading.figure} mean AUC: {_safe(reading.what)}. {_safe(reading.detail)}" for reading in readings(run)
     ]

@@ -33,6 +33,7 @@ from server.report.findings import (
     why_undefined,
     worst_site,
 )
+from server.report.own_models import own_layers, personal_models
 from server.report.pictures import TOTAL_BYTES, Gallery, embed
 from server.report.run_folder import Run, SiteData, read_run_folder
 
@@ -110,6 +111,8 @@ def render(run: Run) -> str:
         css=Markup(style_sheet()),
         headline=headline(run),
         method=method_name(run),
+        own_layers=own_layers(run),
+        personal_models=personal_models(run),
         phantom=is_phantom(run),
         tiles=_tiles(run, styles),
         rows=rows,

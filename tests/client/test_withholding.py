@@ -16,6 +16,7 @@ from common.protocol import (
     ExplanationQuality,
     ExplanationScore,
     FrocReport,
+    PersonalFigures,
     PrivacySpent,
     TrainReport,
     encode,
@@ -82,3 +83,16 @@ def test_the_rules_reach_the_app_with_the_other_settings_of_the_node(rules):
     site = Site("TUH", Path("data"), Path("state"), 7.5, rules)
     found = site_of(Context(1, 1, dict(node_configuration(site)), RecordDict(), {}))
     assert found == site and found.withholding == rules
+
+
+def test_a_personal_models_figures_follow_the_common_ones():
+    report = replace(REPORT, personal=PersonalFigures(Estimate(0.87654), 0.45678, Estimate(0.5)))
+    assert withheld(report, Withholding(minimum_cell=11)).personal is None  # ten malignant breasts
+    few_lesions = withheld(report, Withholding(minimum_cell=10)).personal
+    assert few_lesions == PersonalFigures(Estimate(0.87654), 0.45678, Estimate(None))
+    assert withheld(report, Withholding(decimals=2)).personal == PersonalFigures(Estimate(0.88), 0.46, Estimate(0.5))
+
+
+def test_the_loss_of_a_sites_own_model_is_rounded_too():
+    report = TrainReport(30, 60, 10, 4, 0.45678, 1.0, own_loss=0.56789)
+    assert loss_rounded(report, Withholding(decimals=2)).own_loss == 0.57

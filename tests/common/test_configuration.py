@@ -2,7 +2,8 @@
 
 import pytest
 
-from common.configuration import RunConfig, load_run, names, read_run, task_from_yaml, task_of, to_yaml
+from common.configuration import RunConfig, load_run, names, read_run, settings, task_from_yaml, task_of, to_yaml
+from common.configuration.combinations import check_combinations
 from common.errors import ConfigurationError
 
 
@@ -62,9 +63,11 @@ def test_wrong_overrides_are_named_with_what_to_do(override, says):
         (["method.central_clip_norm=1"], "all sites must weigh the same"),
         (["method.central_noise_multiplier=1", "method.site_weights=equal"], "a multiple of a norm that is not set"),
         (["method=dp-fedavg", "method.site_weights=patients"], "all sites must weigh the same"),
+        (["method=dp-fedavg", "model.norm=batch"], "running variances"),
+        (["method=dp-fedavg", "method.local_objective=control_variates", "training.optimizer=sgd"], "neither clipped"),
     ],
 )
-def test_noise_at_the_server_needs_a_norm_and_sites_that_weigh_the_same(overrides, says):
+def test_what_noise_at_the_server_needs(overrides, says):
     assert load_run("tiny", ["method=dp-fedavg"]).method.central_clip_norm == 1.0
     with pytest.raises(ConfigurationError, match=says):
         load_run("tiny", overrides)
@@ -73,6 +76,49 @@ def test_noise_at_the_server_needs_a_norm_and_sites_that_weigh_the_same(override
 def test_fractions_must_leave_something_to_train_on():
     with pytest.raises(ConfigurationError, match="nothing to train on"):
         load_run("tiny", ["data.validation_fraction=0.6", "data.test_fraction=0.5"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["method.local_objective=control_variates"], "training.optimizer=adamw: control variates .* plain SGD"),
+        (["method=scaffold", "training.momentum=0.9"], "plain SGD"),
+        (["method=scaffold", "method.site_weights=worst_site"], "weights that do not change"),
+        (["method=scaffold", "method.site_weights=gradient_agreement"], "weights that do not change"),
+        (["method=fedbn", "model.norm=group"], "no batch normalisation"),
+        (["method=silobn", "model.backbone=convnext_tiny"], "no batch normalisation"),
+        (["task=detector", "method.shared_parameters=norm_local"], "model.norm=group: there is no batch"),
+    ],
+)
+def test_choices_that_exclude_each_other_are_refused_with_the_reason(overrides, reason):
+    with pytest.raises(ConfigurationError, match=reason) as refused:
+        load_run("tiny", overrides)
+    assert "do:" in str(refused.value)
+    with pytest.raises(ConfigurationError, match=reason):  # a site refuses it too
+        check_combinations(settings(RunConfig()) | loose(overrides))
+
+
+def loose(overrides):
+    """What the rows and overrides set, unchecked."""
+    rows = {
+        "method=scaffold": {"method.local_objective": "control_variates", "training.optimizer": "sgd"},
+        "method=fedbn": {"method.shared_parameters": "norm_local"},
+        "method=silobn": {"method.shared_parameters": "norm_statistics_local"},
+        "task=detector": {"model.norm": "group"},
+    }
+    found = {}
+    for item in overrides:
+        key, _, value = item.partition("=")
+        found |= rows.get(item, {key: float(value) if key == "training.momentum" else value})
+    return found
+
+
+@pytest.mark.parametrize("objective", ["control_variates", "sharpness_aware", "ditto"])
+def test_objectives_beyond_the_privacy_guarantee_are_refused_in_private_training(objective):
+    flat = settings(RunConfig()) | {"method.local_objective": objective, "training.optimizer": "sgd"}
+    check_combinations(flat)
+    with pytest.raises(ConfigurationError, match="beyond what the privacy guarantee counts"):
+        check_combinations(flat | {"privacy.unit": "patient"})
 
 
 def test_unknown_scenario_names_the_nearest():

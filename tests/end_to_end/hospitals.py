@@ -11,7 +11,8 @@ from client.node.home import SiteHome
 from client.node.taking import Source, Taken
 from common.audit import read
 from common.configuration import load_run, to_yaml
-from server.app import initial_model, run_name
+from server.app import initial_model
+from server.identity import identity
 from server.rounds import Federation
 from simulations.local_grid import LocalGrid
 
@@ -64,4 +65,4 @@ class Hospitals:
         model = initial_model(config)
         grid = LocalGrid(self, {name: {"site": name} for name in self.names})
         trained = frozenset(name for name, _ in model.named_parameters())
-        return Federation(grid, config, folder, trained, run_name(folder)), dict(model.state_dict())
+        return Federation(grid, config, folder, trained, identity=identity(folder)), dict(model.state_dict())

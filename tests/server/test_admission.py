@@ -18,6 +18,7 @@ from common.protocol import (
     ExplanationQuality,
     ExplanationScore,
     FrocReport,
+    PersonalFigures,
     PrivacySpent,
     Refusal,
     SiteDescription,
@@ -78,6 +79,12 @@ def test_a_good_reply_passes_with_its_norm():
         (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0, 7, counted=10)), ImpossibleFiguresError, "10 of 9 patients"),
         (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0, 7, counted=0)), ImpossibleFiguresError, "0 of 9 patients"),
         (reply(report=TrainReport(9, 9, 3, 3, float("nan"), 1.0, 7)), UpdateNotFiniteError, "loss is nan"),
+        (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0, 7, own_loss=-0.1)), ImpossibleFiguresError, "own model"),
+        (
+            reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0, 7, own_loss=float("inf"))),
+            ImpossibleFiguresError,
+            "own model",
+        ),
         (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0, 6)), StaleReplyError, "is for round 6, round 7 was asked"),
         (reply(report=TrainReport(9, 9, 3, 3, 0.5, 1.0)), StaleReplyError, "is for round none"),
         (with_array(b""), WireError, "header is damaged"),
@@ -269,3 +276,23 @@ def test_an_evaluation_that_cannot_be_true_is_refused(change, error, says):
     assert evaluated(encode(good), 7).auc.value == 0.75
     with pytest.raises(error, match=says):
         evaluated(encode(EvaluationReport(**EVALUATION | change)), 7)
+
+
+def test_a_control_variate_needs_a_step():
+    lazy = reply(report=TrainReport(9, 9, 3, 0, 0.5, 1.0, 7))
+    assert admit(lazy, MODEL, "bfloat16", 100.0, 7).report.steps == 0
+    with pytest.raises(ImpossibleFiguresError, match="counts or times"):
+        admit(lazy, MODEL, "bfloat16", 100.0, 7, minimum_steps=1)
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        PersonalFigures(Estimate(1.5), 0.5),
+        PersonalFigures(Estimate(0.5), -1.0),
+        PersonalFigures(Estimate(0.5), 0.5, Estimate(-0.1)),
+    ],
+)
+def test_impossible_figures_of_a_personal_model_are_refused(figures):
+    with pytest.raises(ImpossibleFiguresError, match="impossible"):
+        evaluated(encode(EvaluationReport(4, 4, 8, 2, 0.5, Estimate(0.75), personal=figures, round=3)), 3)

@@ -27,6 +27,20 @@ def test_round_trip_is_exact(tmp_path):
     assert read.record == checkpoint().record
 
 
+def test_what_a_method_carries_on_comes_back_exactly(tmp_path):
+    carried = Checkpoint(
+        {"w": torch.ones(2)},
+        OptimizerState({"w": torch.ones(2)}, {"w": torch.tensor([1e-6, 3.0])}),
+        RoundRecord(2),
+        {"w": torch.tensor([0.1, -7.0])},
+        {"MCS": 1 / 3, "TUH": 2 / 3},
+    )
+    save(tmp_path, carried, RunConfig())
+    read = load(path_of(tmp_path, 2), RunConfig())
+    assert torch.equal(read.optimizer.square["w"], carried.optimizer.square["w"])
+    assert torch.equal(read.variate["w"], carried.variate["w"]) and read.weights == carried.weights
+
+
 def test_another_configuration_is_refused(tmp_path):
     save(tmp_path, checkpoint(), RunConfig())
     with pytest.raises(CheckpointError, match="another configuration"):

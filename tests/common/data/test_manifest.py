@@ -45,6 +45,14 @@ def test_two_exams_of_a_patient_are_two_units(tmp_path):
     assert [breast.target for breast in read_manifest(write_manifest(tmp_path, rows), "TUH").breasts] == [0, 1]
 
 
+def test_labels_may_be_empty_where_they_are_not_needed_but_not_wrong(tmp_path):
+    rows = [row("p1", label=""), row("p2", file="b.png", label="malignant")]
+    found = read_manifest(write_manifest(tmp_path, rows), "TUH", unlabelled=True).breasts
+    assert [(breast.label, breast.target) for breast in found] == [("", 0), ("malignant", 1)]
+    with pytest.raises(UnknownLabelError, match="maligant"):
+        read_manifest(write_manifest(tmp_path, [row(label="maligant")]), "TUH", unlabelled=True)
+
+
 @pytest.mark.parametrize(("delimiter", "encoding"), [(",", "utf-8-sig"), (";", "utf-8"), (";", "utf-8-sig")])
 def test_spreadsheets_ways_of_writing_csv(tmp_path, delimiter, encoding):
     folder = write_manifest(tmp_path, [row(boxes=json.dumps([BOX]))], delimiter=delimiter, encoding=encoding)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from server.report import write_model_card
+from server.report import write_model_card, write_report
 
 Change = Callable[[str, Callable[[Any], object]], None]
 
@@ -39,6 +39,22 @@ def test_use_limits_and_privacy_are_plain(example_run: Path, change: Change) -> 
     text = write_model_card(example_run).read_text()
     assert "- MCS: epsilon 3.2, delta 1e-05, unit patient" in text
     assert "Outside this guarantee:" in text and "- Explanation scores" in text
+
+
+def test_own_layers_and_personal_models_of_sites_are_told_apart_from_the_published_model(
+    example_run: Path, change: Change
+) -> None:
+    assert "not in model.safetensors" not in write_model_card(example_run).read_text()
+    assert "not in model.safetensors" not in write_report(example_run).read_text()
+    config = example_run / "config.yaml"
+    config.write_text(config.read_text().replace("shared_parameters: all", "shared_parameters: norm_local"))
+    personal = {"auc": {"value": 0.875, "low": 0.8, "high": 0.95}, "loss": 0.4}
+    change("evaluation.json", lambda found: found["sites"]["TUH"].update(personal=personal))
+    card, page = write_model_card(example_run).read_text(), write_report(example_run).read_text()
+    for text in (card, page):
+        assert "measured with its own batch norm layers, which are not in model.safetensors" in text
+    assert "- TUH: personal model, which stays there, 0.875 [0.800\u20130.950]" in card
+    assert "Personal models" in page and "0.875" in page
 
 
 def test_names_of_others_cannot_break_the_table(example_run: Path) -> None:
