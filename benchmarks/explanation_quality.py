@@ -25,6 +25,7 @@ from scipy.ndimage import sobel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from client.explanation import cam
 from client.explanation.background import choose_background
 from client.explanation.controls import control_maps
 from client.explanation.detected import DetectedScore, Explained
@@ -33,7 +34,7 @@ from client.explanation.maps import Explanation, Maps, explained_copy, only_tiss
 from client.explanation.quality import MapQuality, measure_quality
 from client.explanation.report import shown_views
 from client.explanation.sanity import Explain, untaught
-from client.explanation.scoring import SENT, Measured, score_methods
+from client.explanation.scoring import SENT, Measured, score_methods, values_of
 from client.site import Site, load_site
 from common.configuration import EvaluationConfig, task_from_yaml
 from common.imaging.box import Box
@@ -44,6 +45,7 @@ from common.packing import from_bytes
 from common.protocol import CONTROLS, Estimate, ExplanationScore
 
 DEFAULT = ("hirescam", "layercam", "gradcam", "gradcam++", "eigencam")
+QUALITIES = ("rank_accuracy", *SENT)
 CHANGED = 0.5
 """A method asks the model where the interval of the likeness to the forgetful network's maps lies below."""
 
@@ -94,24 +96,25 @@ def explainer(name: str, background: torch.Tensor) -> Explain:
 
 
 def measured(name: str, part: Part, full: bool) -> Measured:
-    """Maps of one explainer, for the model and for one that has forgotten everything."""
+    """One explainer's maps, for the model and for one that has forgotten everything."""
     explain = explainer(name, part.background)
     images = torch.from_numpy(part.images)[:, None]
     forgotten = explain(untaught(part.model, 0), images)
     quality = measure_quality(part.model, explain, part.images, part.boxes, 0) if full else None
-    return Measured(Explanation(explain(part.model, images)), forgotten, quality)
+    return values_of(Explanation(explain(part.model, images)), forgotten, quality, images, part.boxes)
 
 
 def together(some: list[Measured]) -> Measured:
     """The views of all parts as one."""
     qualities = [item.quality for item in some if item.quality is not None]
-    names = ("rank_accuracy", *SENT)
     return Measured(
-        Explanation(np.concatenate([item.explanation.maps for item in some])),
-        np.concatenate([item.forgotten for item in some]),
-        MapQuality(**{name: np.concatenate([getattr(item, name) for item in qualities]) for name in names})
+        {key: np.concatenate([item.compared[key] for item in some]) for key in some[0].compared},
+        None,
+        np.concatenate([item.randomised for item in some]),
+        MapQuality(**{name: np.concatenate([getattr(item, name) for item in qualities]) for name in QUALITIES})
         if qualities
         else None,
+        np.concatenate([item.maps for item in some]),
     )
 
 
@@ -143,19 +146,21 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=24, help="at most so many a run and site")
     parser.add_argument("--explainer", action="append", choices=EXPLAINERS)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--stride", type=int, choices=(8, 16, 32), default=8, help="pixels a cell of the CAMs' layer")
     options = parser.parse_args()
     switch_off()
+    cam.FINEST_STRIDE = options.stride
     parts = [part_of(run, options.data, site, options.views) for run in options.runs for site in options.site]
     images = torch.from_numpy(np.concatenate([part.images for part in parts]))[:, None]
-    boxes, patients = ([item for part in parts for item in getattr(part, key)] for key in ("boxes", "patients"))
+    patients = [patient for part in parts for patient in part.patients]
     names = [*(options.explainer or DEFAULT), "edges", *CONTROLS]
     found, seconds = {}, {}
     for name in names:
         begun = time.process_time()
         some = [measured(name, part, options.full) for part in parts]
-        found[name], seconds[name] = together(some), (time.process_time() - begun) / len(boxes)
+        found[name], seconds[name] = together(some), (time.process_time() - begun) / len(patients)
         print(f"{name}: {time.process_time() - begun:.0f} s", file=sys.stderr, flush=True)
-    scores = score_methods(found, images, boxes, patients, EvaluationConfig(), 0)
+    scores = score_methods(found, images, patients, EvaluationConfig(), 0)
     heads = [
         "explainer",
         "pointing game",
@@ -165,7 +170,7 @@ def main() -> None:
         "beats both controls in",
     ]
     heads += [*(SENT if options.full else ()), "s a view, all told"]
-    print(f"{', '.join(options.site)}: {len(boxes)} views of {len(set(patients))} patients\n")
+    print(f"{', '.join(options.site)}: {len(patients)} views of {len(set(patients))} patients\n")
     print(f"| {' | '.join(heads)} |")
     print("|---" * len(heads) + "|")
     print("\n".join(row(name, score, seconds[name]) for name, score in scores.items()))

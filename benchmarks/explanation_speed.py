@@ -8,6 +8,7 @@ A view has three quarters as many columns as rows.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import time
 from collections.abc import Callable
@@ -48,6 +49,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Print one row per method, one column per size; one thread, float32, with the default background."""
+    importlib.import_module("client.explanation.attribution")  # or the first explanation would pay for shap's import
     torch.set_num_threads(1)
     options = arguments()
     sizes = [(rows, rows * 3 // 4) for rows in options.size]
@@ -72,7 +74,7 @@ def main() -> None:
             view = views[size].detach()
             others = torch.randn(background, 1, *size, generator=drawn).clamp(min=-2.5)
             # A call of minutes needs no other one before it.
-            slow = name in ("scorecam", "ablationcam", "expected_gradients")
+            slow = name in ("scorecam", "ablationcam", "shap", "expected_gradients")
             work = lambda: EXPLAINERS[name](model, view, others)  # noqa: B023, E731
             cells.append(f"{seconds_a_call(work, options.seconds, warm_up=not slow) / passes[size]:.1f}")
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)

@@ -41,7 +41,11 @@ def withheld(report: EvaluationReport, rules: Withholding) -> EvaluationReport:
         report = replace(
             report,
             calibration=[item for item in report.calibration if item.count >= cell],
-            explanations={name: score for name, score in report.explanations.items() if score.views >= cell},
+            explanations={
+                name: score if score.quality and score.quality.views >= cell else replace(score, quality=None)
+                for name, score in report.explanations.items()
+                if score.views >= cell
+            },
             froc=report.froc if report.froc and report.froc.breasts >= cell else None,
         )
     return rounded(report, rules)

@@ -19,7 +19,7 @@ from client.explanation.gallery import draw_gallery_picture
 from client.explanation.maps import Explanation, Maps, explained_copy
 from client.explanation.quality import MapQuality, measure_maps
 from client.explanation.sanity import Explain, untaught
-from client.explanation.scoring import Measured, score_methods
+from client.explanation.scoring import Measured, score_methods, values_of
 from client.inference import Logits
 from client.site import Site
 from common import progress
@@ -99,12 +99,11 @@ def explain(
     forgetful = untaught(copied, seed)
 
     def measured(method: str, explainer: Explain, explanation: Explanation, forgotten: Maps) -> Measured:
-        if not full:
-            return Measured(explanation, forgotten)
-        some, description = pixels[:QUALITY_VIEWS], f"{name}: {method}, quality"
-        return Measured(
-            explanation, forgotten, _qualities(copied, explainer, some, explanation.maps, boxes, seed, description)
-        )
+        quality, description = None, f"{name}: {method}, quality"
+        if full:
+            some = pixels[:QUALITY_VIEWS]
+            quality = _qualities(copied, explainer, some, explanation.maps, boxes, seed, description)
+        return values_of(explanation, forgotten, quality, pixels, boxes)
 
     found: dict[str, Measured] = {}
     for method in config.explainers:
@@ -118,7 +117,7 @@ def explain(
             logger.error("%s is not scored: %s", method, error)
     for control, maps in control_maps(pixels, seed).items():  # they never ask the model
         found[control] = measured(control, _control(control, seed + 1), Explanation(maps), maps[:SANITY_VIEWS])
-    return score_methods(found, pixels, boxes, patients, config, seed)
+    return score_methods(found, pixels, patients, config, seed)
 
 
 def _stack(views: Sequence[ShownView]) -> torch.Tensor:

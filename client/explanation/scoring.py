@@ -26,19 +26,55 @@ SENT = ("iou", "dice", "deletion", "insertion", "faithfulness", "sensitivity")
 
 @dataclass(frozen=True)
 class Measured:
-    """What one explainer, or control, made of the site's views, in their order."""
+    """Values of one explainer's, or control's, maps of the site's views, in their order."""
 
-    explanation: Explanation
-    forgotten: Maps
-    """Of the first views, for a network that has forgotten everything."""
-    quality: MapQuality | None = None
-    """Of the first views, where it was asked for."""
+    compared: dict[str, Floats]
+    """By measure, ``(N,)``; those of a :class:`MapQuality` of the first views alone."""
+    gap: float | None
+    """Mean over the views."""
+    randomised: Floats
+    """Likeness to the maps of a network that has forgotten everything, of the first views."""
+    quality: MapQuality | None
+    maps: Maps
+    """Of as many views as ``quality`` has: others need not be kept."""
+
+
+def values_of(
+    explanation: Explanation,
+    forgotten: Maps,
+    quality: MapQuality | None,
+    images: torch.Tensor,
+    boxes: Sequence[Sequence[Box]],
+) -> Measured:
+    """What is kept of an explainer's maps.
+
+    Args:
+        explanation: of ``(N, 1, H, W)`` images.
+        forgotten: maps of the first of them, for a network that has forgotten everything.
+        quality: of the first of them, where it was asked for.
+        images: the views.
+        boxes: of each view, in pixels of the images.
+    """
+    maps, gap = explanation.maps, explanation.gap
+    pairs = list(zip(maps, boxes, strict=True))
+    compared = {
+        "pointing_game": np.array([float(pointing_game(found, some)) for found, some in pairs]),
+        "energy_in_box": np.array([energy_in_boxes(found, some) for found, some in pairs]),
+    }
+    if quality is not None:
+        compared |= {name: getattr(quality, name) for name in SENT if name in COMPARED}
+    return Measured(
+        compared,
+        None if gap is None else float(gap.mean()),  # the largest would be one patient's
+        likeness(maps[: len(forgotten)], forgotten, images[: len(forgotten)]),
+        quality,
+        maps[: 0 if quality is None else len(quality.iou)].copy(),
+    )
 
 
 def score_methods(
     found: Mapping[str, Measured],
     images: torch.Tensor,
-    boxes: Sequence[Sequence[Box]],
     patients: Sequence[str],
     config: EvaluationConfig,
     seed: int,
@@ -48,7 +84,6 @@ def score_methods(
     Args:
         found: by method; both controls must be among them.
         images: ``(N, 1, H, W)``.
-        boxes: of each view, in pixels of the images.
         patients: of each view.
         config: resamples and confidence.
         seed: of the resampling.
@@ -60,48 +95,33 @@ def score_methods(
         owners = [patient for patient, good in zip(patients, known, strict=False) if good]
         return estimate(bootstrap_mean(values[known], owners, config.bootstrap_samples, config.confidence, seed))
 
-    def same(one: Maps, other: Maps) -> Estimate:
-        return interval(likeness(one[: len(other)], other, images[: len(other)]))
-
-    values = {method: _values(measured, boxes) for method, measured in found.items()}
     methods, scores = list(found), {}
-    for place, (method, measured) in enumerate(found.items()):
-        own, maps, gap = values[method], measured.explanation.maps, measured.explanation.gap
-        quality, count = measured.quality, 0 if measured.quality is None else len(measured.quality.iou)
+    for place, (method, own) in enumerate(found.items()):
+        count, quality = len(own.maps), own.quality
         scores[method] = ExplanationScore(
-            pointing_game=interval(own["pointing_game"]),
-            energy_in_box=interval(own["energy_in_box"]),
-            views=len(boxes),
-            gap=None if gap is None else float(gap.mean()),  # the largest would be one patient's
-            randomised=same(maps, measured.forgotten),
+            pointing_game=interval(own.compared["pointing_game"]),
+            energy_in_box=interval(own.compared["energy_in_box"]),
+            views=len(patients),
+            gap=own.gap,
+            randomised=interval(own.randomised),
             ahead={
-                measure: {control: interval(_lead(measure, own, values[control])) for control in CONTROLS}
-                for measure in own
+                measure: {control: interval(_lead(measure, own, found[control])) for control in CONTROLS}
+                for measure in own.compared
                 if method not in CONTROLS
             },
             quality=None
             if quality is None
             else ExplanationQuality(count, **{name: interval(getattr(quality, name)) for name in SENT}),
-            agreement={other: same(maps, found[other].explanation.maps[:count]) for other in methods[place + 1 :]}
-            if count
-            else {},
+            agreement={
+                other: interval(likeness(own.maps, found[other].maps, images[:count]))
+                for other in methods[place + 1 :]
+                if count
+            },
         )
     return scores
 
 
-def _values(measured: Measured, boxes: Sequence[Sequence[Box]]) -> dict[str, Floats]:
-    """Every measure by which methods are compared, a value a view."""
-    pairs = list(zip(measured.explanation.maps, boxes, strict=True))
-    values = {
-        "pointing_game": np.array([float(pointing_game(found, some)) for found, some in pairs]),
-        "energy_in_box": np.array([energy_in_boxes(found, some) for found, some in pairs]),
-    }
-    if measured.quality is not None:
-        values |= {name: getattr(measured.quality, name) for name in SENT if name in COMPARED}
-    return values
-
-
-def _lead(measure: str, own: Mapping[str, Floats], control: Mapping[str, Floats]) -> Floats:
+def _lead(measure: str, own: Measured, control: Measured) -> Floats:
     """By how much a method is better than a control, a value a view."""
-    difference = own[measure] - control[measure]
+    difference = own.compared[measure] - control.compared[measure]
     return -difference if measure == "deletion" else difference

@@ -211,7 +211,7 @@ def check_budget(policy: Policy, cost: Cost, *, whole_run: bool) -> None:
     Args:
         policy: the site's.
         cost: of the run.
-        whole_run: judge all its rounds, before the first one; else the next round.
+        whole_run: judge all its rounds, as long as none has begun; else the next round.
 
     Raises:
         PrivacyBudgetError: naming the limit; what other runs have spent is not told.
@@ -220,14 +220,15 @@ def check_budget(policy: Policy, cost: Cost, *, whole_run: bool) -> None:
         raise PrivacyBudgetError(
             f"delta {cost.delta:.3g} is not allowed (policy: maximum_delta = {policy.maximum_delta:g})"
         )
-    what = "the run" if whole_run else "one more round"
+    whole_run = whole_run and not cost.run_before  # a resumed run may go on as far as the budget goes
     of_run, of_all = (cost.run_planned, cost.total_planned) if whole_run else (cost.run_after, cost.total_after)
     if policy.maximum_epsilon_run is not None and of_run > policy.maximum_epsilon_run:
+        price = "the run would cost" if whole_run else "one more round would take the run to"
         raise PrivacyBudgetError(
-            f"{what} would take the run to epsilon {of_run:.3g} "
-            f"(policy: maximum_epsilon_run = {policy.maximum_epsilon_run:g})"
+            f"{price} epsilon {of_run:.3g} (policy: maximum_epsilon_run = {policy.maximum_epsilon_run:g})"
         )
     if policy.maximum_epsilon is not None and of_all > policy.maximum_epsilon:
+        what = "the run" if whole_run else "one more round"
         raise PrivacyBudgetError(
             f"{what} would overrun the budget of this site's patients "
             f"(policy: maximum_epsilon = {policy.maximum_epsilon:g})"

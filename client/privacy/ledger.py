@@ -24,6 +24,8 @@ from common.errors import LedgerError
 LEDGER, AUDIT = "privacy-ledger.jsonl", "audit.jsonl"
 BEGUN, NOTED, ACCEPTED = "noisy steps begin", "privacy ledger", "privacy ledger accepted"
 """Event of a line of the ledger; events of the audit log that note how far the ledger is."""
+RUN = re.compile(r"[0-9a-f]{0,32}")
+"""What a coordinator may call a run: nothing that it writes into a site's ledger means anything."""
 UNNOTED = 1
 """Lines that the audit log may not know of: a process that is killed between the two files leaves one."""
 _KIND = Kind(
@@ -60,6 +62,10 @@ class Spend:
     def noisy(self) -> Steps:
         """What an accountant needs."""
         return Steps(self.noise_multiplier, self.sample_rate, self.steps)
+
+
+_LINE = TypeAdapter(Spend)
+"""To make it takes as long as to read a hundred lines."""
 
 
 def read(state: Path) -> list[Spend]:
@@ -185,14 +191,10 @@ def _require_end(entries: Sequence[Entry], state: Path) -> None:
 
 def _spend(entry: Entry, state: Path) -> Spend:
     try:
-        return replace(TypeAdapter(Spend).validate_python(entry.details), time=entry.time)
+        return replace(_LINE.validate_python(entry.details), time=entry.time)
     except ValidationError as error:
         raise LedgerError(
             "a line of the privacy ledger is of another version of this program",
             where=f"{state / LEDGER}:{entry.number}",
             do="install the version that wrote it",
         ) from error
-
-
-RUN = re.compile(r"[0-9a-f]{0,32}")
-"""What a coordinator may call a run: nothing that it writes into a site's ledger means anything."""

@@ -13,6 +13,7 @@ from common.protocol import (
     CalibrationBin,
     Estimate,
     EvaluationReport,
+    ExplanationQuality,
     ExplanationScore,
     FrocReport,
     PrivacySpent,
@@ -24,6 +25,7 @@ from server.admission import evaluated
 CURVE = [Estimate(0.12345, 0.1, 0.2)] * len(GRID)
 FROC = FrocReport(40, 12, 9, list(GRID), CURVE, CURVE, Estimate(0.12345), Estimate(0.5))
 SCORE = ExplanationScore(Estimate(0.12345), Estimate(0.5), 8, 0.012345)
+QUALITY = ExplanationQuality(6, *[Estimate(0.5)] * 6)
 REPORT = EvaluationReport(
     30, 60, 120, 10, 0.45678, Estimate(0.87654, 0.8, 0.9), Estimate(0.7), Estimate(0.2), 0.05,
     [0.9, 0.98], [0.71234, 0.5], [CalibrationBin(0.1, 0.1, 7), CalibrationBin(0.9, 0.8, 20)],
@@ -42,6 +44,12 @@ def test_bins_scores_and_curves_over_few_are_left_out():
     assert told.froc is None, "nine breasts with a lesion"
     assert told.auc == REPORT.auc, "ten malignant breasts are enough"
     assert (told.patients, told.breasts, told.malignant) == (30, 60, 10)
+
+
+def test_what_is_measured_on_some_of_the_views_is_judged_by_these():
+    report = replace(REPORT, explanations={"shap": replace(SCORE, views=12, quality=QUALITY)})
+    for cell, there in ((6, QUALITY), (7, None)):
+        assert withheld(report, Withholding(minimum_cell=cell)).explanations["shap"].quality == there
 
 
 @pytest.mark.parametrize("malignant", [9, 51])

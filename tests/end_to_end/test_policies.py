@@ -7,8 +7,12 @@ import pytest
 from client.privacy import ledger
 from client.privacy.accounting import epsilon_of
 from client.privacy.plan import steps_of_round
+from common.configuration import task_of, to_yaml
 from common.errors import DisagreementError
+from common.protocol import TrainReport, TrainTask, encode
+from server.admission import SiteRefusedError, answer
 from server.app import describe_sites
+from server.exchange import connected_sites, exchange
 from server.rounds import run_rounds
 from tests.end_to_end.hospitals import Hospitals
 
@@ -55,33 +59,44 @@ def ledger_of(hospitals, name):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_rule_that_is_broken_costs_the_run_one_site(hospitals, tmp_path, rule):
+def test_a_site_whose_rule_would_be_broken_is_left_out_before_round_1(hospitals, tmp_path, rule):
     policy, settings, error, words = RULES[rule]
     hospitals.allow("TUH", **policy)
-    federation, model = hospitals.federation(tmp_path, *settings)
-    federation.left_out = describe_sites(federation)
-    assert [(item.site, item.error) for item in federation.left_out] == [("TUH", error)]
-    assert words in federation.left_out[0].meaning
-    for record in run_rounds(federation, model):
-        assert list(record.train) == ["MCS"]
-        assert record.quarantined[0] == federation.left_out[0]
-        assert "TUH" not in record.missing
-    assert hospitals.refusals("TUH")[0] == ("query.describe", error)
-    assert ("train", error) not in hospitals.refusals("TUH"), "it was not asked"
-    assert json.loads((tmp_path / "rounds.jsonl").read_text().splitlines()[0])["quarantined"][0]["site"] == "TUH"
+    federation, _ = hospitals.federation(tmp_path, *settings)
+    (left_out,) = describe_sites(federation)
+    assert (left_out.site, left_out.error) == ("TUH", error)
+    assert words in left_out.meaning
+    assert hospitals.refusals("TUH") == [("query.describe", error)]
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_coordinator_that_asks_all_the_same_is_refused_all_the_same(hospitals, tmp_path, rule):
     policy, settings, error, words = RULES[rule]
     hospitals.allow("TUH", **policy)
-    federation, model = hospitals.federation(tmp_path, *settings)
-    (record, *_) = run_rounds(federation, model)
-    assert list(record.train) == ["MCS"]
-    assert (record.quarantined[0].site, record.quarantined[0].error) == ("TUH", "SiteRefusedError")
-    assert error in record.quarantined[0].meaning and words in record.quarantined[0].meaning
-    assert ("train", error) in hospitals.refusals("TUH")
+    federation, _ = hospitals.federation(tmp_path, *settings)
+    config, nodes = federation.config, {"TUH": connected_sites(federation.grid)["TUH"]}
+    order = TrainTask(to_yaml(task_of(config)), 1, config.federation.rounds, 0, "bfloat16", "a" * 32)
+    ((_, reply),) = exchange(federation.grid, nodes, lambda _: encode(order), "train", "1", 60)
+    with pytest.raises(SiteRefusedError) as refused:
+        answer(reply, TrainReport)
+    assert refused.value.refusal.error == error and words in refused.value.refusal.meaning
+    assert hospitals.refusals("TUH") == [("train", error)]
     assert ledger_of(hospitals, "TUH") == [], "nothing was spent"
+
+
+@pytest.mark.parametrize("rule", ["fixed", "maximum_epsilon"])
+def test_the_run_goes_on_with_the_other_sites_and_names_the_one_in_every_round(hospitals, tmp_path, rule):
+    policy, settings, error, words = RULES[rule]
+    hospitals.allow("TUH", **policy)
+    federation, model = hospitals.federation(tmp_path, *settings, "federation.rounds=2")
+    federation.left_out = describe_sites(federation)
+    for record in run_rounds(federation, model):
+        assert list(record.train) == ["MCS"]
+        assert record.quarantined[0] == federation.left_out[0]
+        assert "TUH" not in record.missing
+    assert ("train", error) not in hospitals.refusals("TUH"), "it was not asked"
+    (line, _) = (tmp_path / "rounds.jsonl").read_text().splitlines()
+    assert words in json.loads(line)["quarantined"][0]["meaning"]
 
 
 def test_without_enough_other_sites_the_run_is_not_begun(hospitals, tmp_path):

@@ -10,6 +10,7 @@ import pydicom
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
 
 from client.app import app as client_app
+from client.privacy import ledger
 from common.configuration import load_run, to_yaml
 from common.protocol import COMPARED, CONTROLS, Estimate, ExplanationQuality, ExplanationScore
 from server.app import app as server_app
@@ -104,6 +105,25 @@ def test_scores_of_explanations_hold_no_identifier_path_or_pixel(own_phantom, tm
     words = {item.name for kind in (Estimate, ExplanationScore, ExplanationQuality) for item in fields(kind)}
     for report in scores:
         assert keys_of(report) <= words | {"hirescam", *CONTROLS, *COMPARED}
+
+
+def test_of_a_private_run_only_its_price_leaves_and_nothing_that_its_ledger_holds(own_phantom, tmp_path):
+    for name in ("MCS", "TUH"):
+        name_patients(own_phantom / name)
+    out = tmp_path / "run"
+    heard = federate(own_phantom, out, "privacy.unit=patient", "privacy.noise_multiplier=5", "model.norm=group",
+                     "privacy.patients_per_step=99")  # fmt: skip
+    assert b'"privacy":{"epsilon":' in heard and b'"planned":{"epsilon":' in heard
+    for name in ("MCS", "TUH"):
+        state = out / "sites" / name
+        (line,) = ledger.read(state)
+        (members,) = (state / "privacy-patients").iterdir()
+        assert members.name == line.data
+        secrets = [line.data, line.key, ledger.last_hash(state), *members.read_text().split()]
+        assert len(secrets) == 3 + line.patients
+        for secret in (*secrets, *SECRETS, (state / "keys" / "patients.key").read_bytes()):
+            assert (secret if isinstance(secret, bytes) else secret.encode()) not in heard
+        assert b"YAMADA" not in b"".join(file.read_bytes() for file in state.glob("privacy-*/*"))
 
 
 def test_a_refusal_names_the_error_but_not_the_file(own_phantom, tmp_path, caplog):

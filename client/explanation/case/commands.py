@@ -34,7 +34,7 @@ def explain(
 ) -> None:
     """Write case reports: what the model says of an exam, where it looked, what would change its mind.
 
-    Pages, pictures and DICOM objects (Secondary Capture, Segmentation, Presentation State, Structured Report) go to
+    Pages, pictures and DICOM objects (Secondary Capture, Segmentation, Presentation State, Structured Reports) go to
     reports/cases in the site's state folder and nowhere else, unless you --send the objects to your own archive. An
     interrupted call, killed or not, goes on where it stopped.
 

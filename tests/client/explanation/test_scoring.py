@@ -6,7 +6,7 @@ import torch
 
 from client.explanation.maps import Explanation
 from client.explanation.quality import MapQuality
-from client.explanation.scoring import Measured, score_methods
+from client.explanation.scoring import score_methods, values_of
 from common.configuration import EvaluationConfig
 from common.imaging.box import Box
 
@@ -36,8 +36,8 @@ def scored(energies, qualities=None):
     found = {}
     for method, values in energies.items():
         maps = maps_with(values)
-        found[method] = Measured(Explanation(maps), maps[:2], (qualities or {}).get(method))
-    return score_methods(found, IMAGES, BOXES, PATIENTS, EvaluationConfig(bootstrap_samples=200), seed=0)
+        found[method] = values_of(Explanation(maps), maps[:2], (qualities or {}).get(method), IMAGES, BOXES)
+    return score_methods(found, IMAGES, PATIENTS, EvaluationConfig(bootstrap_samples=200), seed=0)
 
 
 def test_a_small_steady_lead_is_seen_where_the_intervals_overlap():
@@ -76,3 +76,10 @@ def test_a_value_that_is_not_defined_is_left_out_of_the_mean():
     scores = scored(energies, {"gradcam": some, "intensity": quality(), "random": quality(sensitivity=[np.nan] * 8)})
     assert scores["gradcam"].quality.sensitivity.value == pytest.approx(0.25)
     assert scores["random"].quality.sensitivity.value is None
+
+
+def test_only_maps_that_methods_are_compared_by_are_kept():
+    explanation, images, boxes = Explanation(maps_with([0.5] * VIEWS)), IMAGES, BOXES
+    assert len(values_of(explanation, explanation.maps[:2], None, images, boxes).maps) == 0
+    short = MapQuality(*[np.zeros(3)] * 7)
+    assert len(values_of(explanation, explanation.maps[:2], short, images, boxes).maps) == 3

@@ -7,11 +7,12 @@ import yaml
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from client.node.home import SiteHome, read_settings
-from client.node.policy import Policy, check_hours, check_patients, check_private, check_task
+from client.node.policy import Policy, check_budget, check_hours, check_patients, check_private, check_task
 from client.node.request import check_request, refuse, size_of
+from client.privacy.budget import Cost
 from client.site import Site
 from common.configuration import load_run, names, task_of, to_yaml
-from common.errors import ConfigurationError, ManifestError, PolicyRefusalError
+from common.errors import ConfigurationError, ManifestError, PolicyRefusalError, PrivacyBudgetError
 from common.packing import pack
 from common.protocol import DescribeTask, EvaluateTask, Refusal, TrainTask, decode, encode
 
@@ -67,6 +68,38 @@ def test_a_budget_means_that_nothing_is_trained_without_one_unless_the_site_says
     else:
         check_private(policy, task())
     check_private(policy, task("privacy.unit=patient", "privacy.epsilon=8"))
+
+
+def costing(**changes):
+    """Two rounds of five are done, each costs 1."""
+    told = {"delta": 1e-4, "run_before": 2.0, "run_after": 3.0, "run_planned": 5.0, "total_delta": 1e-4,
+            "total_before": 4.0, "total_after": 5.0, "total_planned": 7.0}  # fmt: skip
+    return Cost(**told | changes)
+
+
+@pytest.mark.parametrize(
+    ("policy", "cost", "whole_run", "words"),
+    [
+        (Policy(), costing(), True, ""),
+        (Policy(maximum_epsilon=5), costing(), False, ""),
+        (Policy(maximum_epsilon=4.9), costing(), False, "one more round would overrun the budget"),
+        (Policy(maximum_epsilon=6.9), costing(run_before=0.0), True, "the run would overrun the budget"),
+        (Policy(maximum_epsilon=7), costing(run_before=0.0), True, ""),
+        (Policy(maximum_epsilon=6.9), costing(), True, ""),
+        (Policy(maximum_epsilon_run=2.9), costing(), False, "one more round would take the run to epsilon 3 "),
+        (Policy(maximum_epsilon_run=4), costing(run_before=0.0), True, "the run would cost epsilon 5 "),
+        (Policy(maximum_delta=1e-5), costing(), False, "delta 0.0001 is not allowed"),
+        (Policy(maximum_delta=1e-4), costing(), False, ""),
+    ],
+)
+def test_a_budget_is_judged_by_the_whole_run_before_it_and_round_by_round_in_it(policy, cost, whole_run, words):
+    if not words:
+        check_budget(policy, cost, whole_run=whole_run)
+        return
+    with pytest.raises(PrivacyBudgetError) as refused:
+        check_budget(policy, cost, whole_run=whole_run)
+    assert words in str(refused.value)
+    assert "4" not in str(refused.value).split("(policy")[0], "what others have spent"
 
 
 @pytest.mark.parametrize(
