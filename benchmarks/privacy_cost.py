@@ -1,4 +1,4 @@
-"""CPU seconds and memory of a private step, by engine, image size and network, beside ordinary training.
+"""CPU seconds a view and memory of a private step, by engine, image size and network, beside ordinary training.
 
 Run from the repository's root: ``python benchmarks/privacy_cost.py [BACKBONE ...]``; one core, float32. Every figure
 comes from a process of its own, which trains as a site does, augmentation included.
@@ -27,12 +27,11 @@ from common.imaging.facts import FileFacts, ImageFacts, PixelFacts
 from common.imaging.geometry import Geometry
 from common.models.network import build_network
 
-PATIENTS = 2
-"""In a step; each has two breasts of two views."""
-ROWS = (256, 512, 1024)
-TOGETHER = {256: 4, 512: 2, 1024: 2}
+PATIENTS = {1024: 1, 512: 2, 256: 8}
+"""In a step, by rows; each has two breasts of two views."""
+TOGETHER = {1024: 2, 512: 4, 256: 4}
 """Breasts a batch, of ordinary training and of the vectorised engine."""
-REPETITIONS = {256: 3, 512: 2, 1024: 1}
+REPETITIONS = {1024: 1, 512: 1, 256: 2}
 WAYS = ("ordinary", "accumulated", "vectorised")
 
 
@@ -40,7 +39,7 @@ def site_of(folder: Path, rows: int) -> SiteData:
     """Patients whose images are noise on frames of 3:4."""
     random, columns = np.random.default_rng(0), rows * 3 // 4
     breasts, images = [], []
-    for number in range(2 * PATIENTS):
+    for number in range(2 * PATIENTS[rows]):
         views, kept = [], []
         for name in ("CC", "MLO"):
             file = folder / f"{number}-{name}.npy"
@@ -58,7 +57,7 @@ def site_of(folder: Path, rows: int) -> SiteData:
 
 def task_of(backbone: str, rows: int, way: str) -> TaskConfig:
     """One epoch, which is one step where it is private."""
-    private = PrivacyConfig(unit="patient", noise_multiplier=1.0, patients_per_step=PATIENTS, engine=way)
+    private = PrivacyConfig(unit="patient", noise_multiplier=1.0, patients_per_step=PATIENTS[rows], engine=way)
     return TaskConfig(
         imaging=ImagingConfig(height=rows, width=rows * 3 // 4),
         model=ModelConfig(backbone=backbone, norm="group"),
@@ -84,20 +83,19 @@ def cost(backbone: str, rows: int, way: str) -> tuple[float, float]:
 
 def main() -> None:
     """Print one row a network and size."""
-    views = 4 * PATIENTS
-    print(f"| network | rows | ordinary: s of {views} views | GB | accumulated | GB | vectorised | GB |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| network | rows | views a step | ordinary, s a view | GB | accumulated | GB | vectorised | GB |")
+    print("|---|---|---|---|---|---|---|---|---|")
     context = multiprocessing.get_context("fork")  # before torch has threads; imports take longer than a step
-    for backbone in sys.argv[1:] or ("resnet8", "resnet18"):
-        for rows in ROWS:
+    for backbone in sys.argv[1:] or ("resnet18", "resnet8"):
+        for rows, patients in PATIENTS.items():
             cells, ordinary = [], 0.0
             for way in WAYS:
                 with context.Pool(1) as pool:
                     seconds, gigabytes = pool.apply(cost, (backbone, rows, way))
                 ordinary = ordinary or seconds
                 times = "" if way == "ordinary" else f" ({seconds / ordinary:.2f} times)"
-                cells += [f"{seconds:.1f}{times}", f"{gigabytes:.2f}"]
-            print(f"| {backbone} | {rows} | {' | '.join(cells)} |", flush=True)
+                cells += [f"{seconds / (4 * patients):.3g}{times}", f"{gigabytes:.2f}"]
+            print(f"| {backbone} | {rows} | {4 * patients} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
