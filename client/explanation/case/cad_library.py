@@ -31,8 +31,8 @@ def library_entry(source: Source) -> Dataset:
         modifiers = (recorded.get("ViewModifierCodeSequence") if recorded is not None else None) or []
         inside = [code(DCM.ImageViewModifier, _current(one, codes.cid4015), "HAS CONCEPT MOD") for one in modifiers]
         entry.append(code(DCM.ImageView, view, CONTEXT, inside))
-    orientation = original.get("PatientOrientation") or []
-    if len(orientation) == 2:
+    if "PatientOrientation" in original and original["PatientOrientation"].VM == 2:
+        orientation = original.PatientOrientation
         names = (DCM.PatientOrientationRow, DCM.PatientOrientationColumn)
         entry += [text(name, str(value), CONTEXT) for name, value in zip(names, orientation, strict=True)]
     for keyword, name, kind in (

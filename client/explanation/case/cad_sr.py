@@ -61,7 +61,8 @@ SIDE_NAMES = {"L": "left", "R": "right"}
 LIBRARY = (1, 2)
 """Place of the image library in the report."""
 UNVERIFIED = "Research software; nobody has verified this."
-OF_THE_PATIENT = ("SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex")
+OF_THE_PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
+IF_THERE = ("SpecificCharacterSet", "IssuerOfPatientID")
 OF_THE_STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
 
 
@@ -77,7 +78,7 @@ def cad_report(
         others: scores of other patients at this site, which say what an operating point means there.
         number_of_series: of its series.
     """
-    made = _document(some, published, method, number_of_series)
+    made = _document(some, published, method, others, number_of_series)
     algorithm = _Algorithm(published, method)
     breasts = list(dict.fromkeys(source.item for source in some))
     found = [one for item in breasts if (one := _impression(item, some, algorithm)) is not None]
@@ -181,7 +182,8 @@ def _finding(
 
 
 def _range(low: int) -> Code:
-    return Code(f"{{{low}:{len(THRESHOLDS)}}}", "UCUM", f"range: {low}:{len(THRESHOLDS)}")
+    """As TID 4006 and 4023 print it, with a letter: no code is made for a certain number of points."""
+    return Code(f"{{{low}:n}}", "UCUM", f"range: {low}:n")
 
 
 def _performed(some: Sequence[Source], algorithm: _Algorithm, others: Reliability) -> Dataset:
@@ -211,20 +213,28 @@ def _operating_point(at: int, least: float | None, others: Reliability) -> Datas
     if least is None:
         inside = [text(DCM.CADOperatingPointDescription, "No region is shown.", PROPERTY)]
         return number(DCM.CADOperatingPoint, at, _range(0), "CONTAINS", inside)
-    reached = [int(np.count_nonzero(scores >= least)) for scores in (others.malignant, others.others)]
+    malignant, other = _reached(least, others)
     description = (
         f"Regions of breasts whose probability of malignancy is {100 * least:.0f} % or more. Of this site's test "
-        f"breasts {reached[0]} of {len(others.malignant)} malignant and {reached[1]} of {len(others.others)} others "
-        "have it, this patient left out."
+        f"breasts {malignant[0]} of {malignant[1]} malignant and {other[0]} of {other[1]} others have it, this patient "
+        "left out; the specificity counts breasts, not exams."
     )
     inside = [
         text(DCM.CADOperatingPointDescription, description, PROPERTY),
         number(DCM.ProbabilityOfCancer, 100 * least, PERCENT, PROPERTY),
     ]
-    if len(others.others):
-        specificity = 100 * (1 - reached[1] / len(others.others))
+    if other[1]:
+        specificity = 100 * (1 - other[0] / other[1])
         inside.append(number(DCM.CaseSpecificity, specificity, PERCENT, PROPERTY))
     return number(DCM.CADOperatingPoint, at, _range(0), "CONTAINS", inside)
+
+
+def _reached(least: float, others: Reliability) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How many of the site's other malignant breasts, and of its others, have this probability or more; of how many."""
+    malignant, other = (
+        (int(np.count_nonzero(scores >= least)), len(scores)) for scores in (others.malignant, others.others)
+    )
+    return malignant, other
 
 
 def _analysed(some: Sequence[Source], algorithm: _Algorithm) -> Dataset:
@@ -249,14 +259,17 @@ def centroid(outline: Points) -> Points:
     return middle
 
 
-def _document(some: Sequence[Source], published: PublishedModel, method: str, number_of_series: int) -> Dataset:
-    """Everything but the content."""
-    first, key, now = some[0].original, instances(some), datetime.now()
+def _document(
+    some: Sequence[Source], published: PublishedModel, method: str, others: Reliability, number_of_series: int
+) -> Dataset:
+    """Everything but the content. What the points' table counts is in its UID: one UID, one content."""
+    first, now = some[0].original, datetime.now()
+    key = [*instances(some), *(str(_reached(least, others)) for least in THRESHOLDS)]
     made = Dataset()
-    for keyword in (*OF_THE_PATIENT, *OF_THE_STUDY):
+    for keyword in (*IF_THERE, *OF_THE_PATIENT, *OF_THE_STUDY):
         if keyword in first:
             made[keyword] = first[keyword]
-        elif keyword != "SpecificCharacterSet":
+        elif keyword not in IF_THERE:
             setattr(made, keyword, None)
     made.SOPClassUID, made.SOPInstanceUID = MAMMOGRAPHY_CAD_SR, uid(published, method, *key, "cad")
     made.Modality, made.SeriesInstanceUID = "SR", uid(published, method, *key, "cad", "series")

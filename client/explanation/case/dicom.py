@@ -77,18 +77,18 @@ def dicom_objects(
         others: scores of other patients at this site.
     """
     all_views = list(sources(case, method))
+    studies: dict[str, list[Source]] = {}
+    for source in all_views:
+        studies.setdefault(str(source.original.StudyInstanceUID), []).append(source)
     numbers = count(SERIES)
     for source in all_views:
         stem = picture_name(source.item, source.number)
-        about = _About(source, published, method)
+        about = _About(source, studies[str(source.original.StudyInstanceUID)], published, method)
         yield from _written(f"{stem}-picture.dcm", partial(about.capture, pictures[stem], next(numbers)))
         if source.maximum > 0:
             yield from _written(f"{stem}-map.dcm", partial(about.segmentation, next(numbers)))
         if source.regions:
             yield from _written(f"{stem}-outlines.dcm", partial(about.presentation, next(numbers)))
-    studies: dict[str, list[Source]] = {}
-    for source in all_views:
-        studies.setdefault(str(source.original.StudyInstanceUID), []).append(source)
     for place, some in enumerate(studies.values(), 1):
         yield from _written(f"report-{place}.dcm", partial(_report, some, published, method, next(numbers)))
         yield from _written(f"cad-{place}.dcm", partial(cad_report, some, published, method, others, next(numbers)))
@@ -104,8 +104,8 @@ def _written(name: str, make: Callable[[], Dataset]) -> Iterator[Written]:
 class _About:
     """What the objects of one view share."""
 
-    def __init__(self, source: Source, published: PublishedModel, method: str) -> None:
-        self.source, self.method = source, method
+    def __init__(self, source: Source, study: Sequence[Source], published: PublishedModel, method: str) -> None:
+        self.source, self.study, self.method = source, study, method
         self.original, self.published = source.original, published
 
     def _common(self, kind: str, number: int) -> dict[str, Any]:
@@ -166,12 +166,15 @@ class _About:
 
     def presentation(self, number: int) -> Dataset:
         """Outlines over the original, as a viewer shows them."""
+        side = self.source.item.breast.laterality
         layer = hd.pr.GraphicLayer("EXPLANATION", 1, f"hot regions by {self.method}", display_color=COLOUR)
         drawn = [
             hd.pr.GraphicObject(
                 hd.pr.GraphicTypeValues.POLYLINE, region.outline, hd.pr.AnnotationUnitsValues.PIXEL,
-                tracking_id=f"{self.method} {place}",
-                tracking_uid=uid(self.published, self.method, str(self.original.SOPInstanceUID), f"region {place}"),
+                tracking_id=f"{side} {region_name(self.source, place)}",
+                tracking_uid=tracking_uid(
+                    self.published, self.method, self.study, side, region_name(self.source, place)
+                ),
             )
             for place, region in enumerate(self.source.regions, 1)
         ]  # fmt: skip
@@ -181,7 +184,7 @@ class _About:
             graphic_annotations=[hd.pr.GraphicAnnotation([self.original], layer, graphic_objects=drawn)],
         )  # fmt: skip
         made.SeriesDescription = shortened(f"{MAKER}: {self.method}, outlines")
-        made.Laterality = self.source.item.breast.laterality
+        made.Laterality = side
         return _finished(made)
 
 

@@ -131,3 +131,27 @@ def test_without_a_region_the_score_stands_and_nothing_is_marked():
     (summary,) = found(made, "CAD Processing and Findings Summary")
     assert summary.ConceptCodeSequence[0].CodeValue == "111241"  # all algorithms succeeded; without findings
     assert "left breast 30 %" in found(made, "Impression Description")[0].TextValue
+
+
+def test_one_uid_has_one_content():
+    """The table of points counts other breasts of the site, so another count is another object."""
+    some = [source_of(breast("L", 0.5), 1, 1.0)]
+    first, again, other = made_of(some), made_of(some), made_of(some, Reliability(np.ones(3), np.ones(4)))
+    assert first.SOPInstanceUID == again.SOPInstanceUID != other.SOPInstanceUID
+
+
+def test_units_of_points_are_the_templates_own():
+    """TID 4006 and 4023 print a letter for the number of points."""
+    made = made_of([source_of(breast("L", 0.5), 1, 1.0)])
+    (mark,) = found(made, "Single Image Finding")
+    units = [
+        item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0] for item in found(mark, "CAD Operating Point")
+    ]
+    assert [(unit.CodeValue, unit.CodeMeaning) for unit in units] == [("{1:n}", "range: 1:n")]
+
+
+def test_who_gave_the_patient_her_identifier_goes_with_it():
+    source = source_of(breast("L", 0.5), 1)
+    assert "IssuerOfPatientID" not in made_of([source])
+    source.original.IssuerOfPatientID = "TUH"
+    assert made_of([source]).IssuerOfPatientID == "TUH"
