@@ -13,9 +13,13 @@ from flwr.clientapp import ClientApp
 from client.compute import is_out_of_memory
 from client.description import describe
 from client.participation import contribute, personal_figures, with_own_layers
+from client.privacy import spending
+from client.privacy.spending import Asked, is_private
+from client.privacy.training import require_private
 from client.site import Site, load_site, site_of
 from client.tasks.inquiry import Inquiry
 from client.tasks.work import work_of
+from client.withholding import loss_rounded, withheld
 from common.configuration import TaskConfig, task_from_yaml
 from common.control_variates import beside, parted
 from common.data.dataset import SiteData
@@ -109,7 +113,14 @@ def _train(site: Site, content: RecordDict) -> RecordDict:
     everything = load_site(site, task)
     data = _split(everything, "train")
     model, before, variate = _model(task, content, task.method.local_objective == "control_variates")
-    done = contribute(site, order, task, model, (before, variate), data, everything.of_split("validation"))
+    spent = steps = None
+    if is_private(task):
+        require_private(model.train(), task)  # before anything is paid for
+        asked = Asked(order.run, order.round, order.rounds)
+        planned = spending.plan(site.state, spending.learners(data, task), task, asked)
+        spent, steps = spending.begin(site.state, task, asked, planned), planned.steps
+    sent = (before, variate)
+    done = contribute(site, order, task, model, sent, data, everything.of_split("validation"), steps)
     result = done.result
     report = TrainReport(
         patients=data.patients,
@@ -120,9 +131,10 @@ def _train(site: Site, content: RecordDict) -> RecordDict:
         seconds=result.seconds,
         round=order.round,
         counted=result.counted,
+        privacy=spent,
         own_loss=done.own_loss,
     )
-    return encode(report, pack(done.update))
+    return encode(loss_rounded(report, site.withholding), pack(done.update))
 
 
 def _evaluate(site: Site, content: RecordDict) -> RecordDict:
@@ -146,9 +158,17 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
     if personal is not None:
         inquiry = Inquiry(f"{name}, personal model", order.seed, order.prior_log_odds)
         report = replace(report, personal=personal_figures(personal, data, task, inquiry, order.final))
+    report = withheld(report, site.withholding)
     return encode(replace(report, seconds=time.monotonic() - begun, round=order.round))
 
 
 def _describe(site: Site, content: RecordDict) -> RecordDict:
     order = decode(content, DescribeTask)
-    return encode(describe(load_site(site, task_from_yaml(order.task))))
+    task = task_from_yaml(order.task)
+    data = load_site(site, task)
+    description = describe(data)
+    if order.rounds and is_private(task):
+        learners = spending.learners(data.of_split("train"), task)
+        planned = spending.plan(site.state, learners, task, Asked(order.run, 0, order.rounds))
+        description = replace(description, planned=planned.whole_run)
+    return encode(description)

@@ -9,6 +9,7 @@ import torch
 
 from client import memory
 from client.objectives import Guidance
+from client.privacy.plan import Steps
 from client.site import Site
 from client.tasks.inquiry import Inquiry
 from client.tasks.work import work_of
@@ -48,6 +49,7 @@ def contribute(
     sent: tuple[Tensors, Tensors],
     training: SiteData,
     validation: SiteData,
+    plan: Steps | None = None,
 ) -> Contribution:
     """Train ``model`` as the method asks, and keep what the method has the site keep.
 
@@ -59,6 +61,7 @@ def contribute(
         sent: tensors of the common model, and the server's control variate if there is one.
         training: patients to learn from.
         validation: patients on whom the site's own model is measured, where its loss makes the sites' weights.
+        plan: of a private round, which is in the site's books.
 
     Raises:
         SiteStateError: what the round goes on from is missing.
@@ -75,7 +78,7 @@ def contribute(
     guidance = Guidance(local=local, correction=correction)
     personal = _personal(task, model, _of(kept, PERSONAL), order.seed) if method.local_objective == "ditto" else None
     anchor = {name: value.detach().clone() for name, value in model.named_parameters()} if personal else None
-    result = train(model, training, task, part, guidance=guidance)
+    result = train(model, training, task, part, plan, guidance=guidance)
     state = model.state_dict()
     update = rounded(difference(state, before), order.wire_dtype)
     keep = {f"{OWN}{name}": state[name] for name in local}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from flwr.app import Context
 
+from client.withholding import Withholding
 from common import progress
 from common.configuration import PREPROCESSING_VERSION, TaskConfig
 from common.data.cache_folder import prune
@@ -19,6 +20,8 @@ from common.names import check_name
 
 DEFAULT_CACHE_GB, CACHE_GB = 50.0, "cache-gb"
 """Bound of a site's cache, and the key of the node configuration that changes it."""
+MINIMUM_CELL, DECIMALS = "minimum-cell", "decimals"
+"""Keys of the node configuration: what a site keeps back of its figures."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Site:
     data: Path
     state: Path
     cache_gb: float = DEFAULT_CACHE_GB
+    withholding: Withholding = field(default=Withholding(), compare=False)
+    """What of its figures stays here."""
 
     @property
     def cache(self) -> Path:
@@ -46,7 +51,9 @@ class Site:
 
 
 def site_of(context: Context) -> Site:
-    """Read the site from Flower's node configuration (keys ``site``, ``data``, ``state``; ``cache-gb`` if not 50).
+    """Read the site from Flower's node configuration.
+
+    Keys ``site``, ``data``, ``state``; ``cache-gb`` if not 50, ``minimum-cell`` and ``decimals`` if any.
 
     Raises:
         ConfigurationError: a key is missing or the name is not a plain word.
@@ -58,7 +65,19 @@ def site_of(context: Context) -> Site:
             raise ConfigurationError(f"the node configuration lacks '{key}'", do="start the node through xai-client")
         found[key] = value
     bound = context.node_config.get(CACHE_GB, str(DEFAULT_CACHE_GB))
-    return Site(check_name(found["site"]), Path(found["data"]), Path(found["state"]), float(bound))
+    rules = Withholding(_whole(context, MINIMUM_CELL), _whole(context, DECIMALS))
+    return Site(check_name(found["site"]), Path(found["data"]), Path(found["state"]), float(bound), rules)
+
+
+def _whole(context: Context, key: str) -> int | None:
+    return int(context.node_config[key]) if key in context.node_config else None
+
+
+def node_configuration(site: Site) -> dict[str, str]:
+    """What :func:`site_of` reads."""
+    rules = {MINIMUM_CELL: site.withholding.minimum_cell, DECIMALS: site.withholding.decimals}
+    own = {"site": site.name, "data": str(site.data), "state": str(site.state), CACHE_GB: str(site.cache_gb)}
+    return own | {key: str(value) for key, value in rules.items() if value is not None}
 
 
 _prepared: dict[tuple[Site, str], SiteData] = {}

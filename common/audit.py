@@ -1,35 +1,19 @@
-"""A hash-chained log: who asked what, what left, how many bytes.
-
-One JSON object a line; ``hash`` is the SHA-256 of the line before and of this line's content, so
-that no line can be changed, taken out or put in without every later hash being wrong. Cutting off
-the end is noticed against a hash that somebody noted.
-"""
+"""The audit log: who asked what, what left, how many bytes. A hash-chained file (``common.chain``)."""
 
 from __future__ import annotations
 
-import datetime
-import fcntl
-import hashlib
-import json
-import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
-from common.errors import AuditError, StorageError
+from common import chain
+from common.chain import GENESIS, Entry, Kind
+from common.errors import AuditError
 
-GENESIS = "0" * 64
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of the log."""
-
-    number: int
-    time: str
-    event: str
-    details: dict[str, Any]
-    hash: str
+_LOG = Kind(
+    "audit log",
+    AuditError,
+    without="nothing is done",
+    damaged="keep the file as evidence under another name; a new log is begun without it",
+)
 
 
 def append(path: Path, event: str, **details: str | int | float) -> Entry:
@@ -41,95 +25,16 @@ def append(path: Path, event: str, **details: str | int | float) -> Entry:
         StorageError: disk full or no permission.
         AuditError: the last line is not one of ours.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            torn = _take_out_torn_line(stream)
-            last = _last(stream, path)
-            if torn:
-                last = _write(stream, last, "torn line taken out", {"bytes": torn})
-            return _write(stream, last, event, details)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write the audit log: {error.strerror or error}",
-            where=str(path),
-            do="free some space or mend the permissions; without its log nothing is done",
-        ) from error
+    return chain.append(_LOG, path, event, details)
 
 
-def _write(stream: BinaryIO, last: Entry | None, event: str, details: dict[str, Any]) -> Entry:
-    number, before = (last.number + 1, last.hash) if last else (1, GENESIS)
-    time = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-    content = {"number": number, "time": time, "event": event, "details": details}
-    entry = Entry(number, time, event, details, _hash(before, content))
-    stream.write(json.dumps({**content, "hash": entry.hash}).encode() + b"\n")
-    stream.flush()
-    os.fsync(stream.fileno())
-    return entry
-
-
-def read(path: Path) -> list[Entry]:
-    """Read a log and check its chain; none is an empty log.
+def read(path: Path, *, torn: bool = False) -> list[Entry]:
+    """Read a log and check its chain; none is an empty log. ``torn``: leave out a last line that was half written.
 
     Raises:
         AuditError: a line was changed, is missing or damaged; names the line.
     """
-    entries: list[Entry] = []
-    before = GENESIS
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    for number, line in enumerate(lines, 1):
-        entry = _parse(line, path, number)
-        if entry.number != number or entry.hash != _hash(before, _content(entry)):
-            raise AuditError(
-                "the chain of the audit log is broken: this line or one before it was changed, put in or taken out",
-                where=f"{path}:{number}",
-                do="compare with a backup; lines before this one are as they were written",
-            )
-        entries.append(entry)
-        before = entry.hash
-    return entries
-
-
-def _take_out_torn_line(stream: BinaryIO) -> int:
-    """Cut off what follows the last line break; returns how many bytes that were."""
-    tail = _tail(stream)
-    torn = len(tail) - (tail.rfind(b"\n") + 1)
-    if torn:
-        stream.truncate(stream.seek(0, os.SEEK_END) - torn)
-    return torn
-
-
-def _last(stream: BinaryIO, path: Path) -> Entry | None:
-    lines = _tail(stream).splitlines()
-    return _parse(lines[-1], path, len(lines)) if lines else None
-
-
-def _tail(stream: BinaryIO) -> bytes:
-    """The end of the file, many lines long."""
-    size = stream.seek(0, os.SEEK_END)
-    stream.seek(max(0, size - 65536))
-    return stream.read()
-
-
-def _parse(line: bytes, path: Path, number: int) -> Entry:
-    try:
-        found = json.loads(line)
-        return Entry(found["number"], found["time"], found["event"], found["details"], found["hash"])
-    except (ValueError, LookupError, TypeError) as error:
-        raise AuditError(
-            "a line of the audit log is damaged",
-            where=f"{path}:{number}",
-            do="keep the file as evidence under another name; a new log is begun without it",
-        ) from error
-
-
-def _content(entry: Entry) -> dict[str, Any]:
-    return {"number": entry.number, "time": entry.time, "event": entry.event, "details": entry.details}
-
-
-def _hash(before: str, content: dict[str, Any]) -> str:
-    return hashlib.sha256((before + json.dumps(content, sort_keys=True)).encode()).hexdigest()
+    return chain.read(_LOG, path, torn=torn)
 
 
 def lines(entries: list[Entry]) -> list[str]:

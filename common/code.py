@@ -34,6 +34,7 @@ def code_digest() -> str:
     return sha.hexdigest()
 
 
+@cache
 def software_version() -> str:
     """Version of the installed distribution; ``0`` when it runs from a source tree that was never installed."""
     try:

@@ -185,6 +185,24 @@ class PolicyRefusalError(XaiFederationError):
     exit_code = 35
 
 
+class PrivacyBudgetError(PolicyRefusalError):
+    """The privacy budget of the site's patients does not allow what the coordinator asks."""
+
+    exit_code = 56
+
+
+class LedgerError(XaiFederationError):
+    """The privacy ledger of a site was changed, cut or damaged."""
+
+    exit_code = 55
+
+
+class AccountingError(XaiFederationError):
+    """The accountant cannot say what private training costs."""
+
+    exit_code = 57
+
+
 class DisagreementError(XaiFederationError):
     """Sites and coordinator run different programs, or a site's policy forbids the run."""
 
@@ -225,6 +243,30 @@ class SendingError(XaiFederationError):
     """An archive did not take a report."""
 
     exit_code = 47
+
+
+class DeltaError(XaiFederationError):
+    """Delta is not smaller than one over the site's training patients."""
+
+    exit_code = 51
+
+
+class MixedPatientsError(XaiFederationError):
+    """The network mixes patients, so no bound holds for what one of them adds to an update."""
+
+    exit_code = 52
+
+
+class UnprovenNetworkError(XaiFederationError):
+    """Nobody has proven the vectorised gradients of single patients for this network."""
+
+    exit_code = 53
+
+
+class PatientGradientError(XaiFederationError):
+    """The gradients of single images do not add up to that of all of them."""
+
+    exit_code = 54
 
 
 class ExplainerError(XaiFederationError):

@@ -35,11 +35,22 @@ class TrainTask:
     seed: int
     wire_dtype: str
     run: str = ""
-    """Identity of the run, 32 hexadecimal digits: whose state the site keeps apart."""
+    """Identity of the run, 32 hexadecimal digits: a site keeps its state apart by it, its ledger tells runs by it."""
     continues: int = 0
     """Round of this run whose reply of the site was accepted last: its state goes on from there; 0: there is none."""
     keeps: int = 0
     """A second round whose state the site is to keep: its model may be published."""
+
+
+@dataclass(frozen=True)
+class PrivacySpent:
+    """What a run has cost a site's patients, its last round with it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    epsilon: float
+    delta: float
+    unit: str
+    """Whose data the guarantee is about: ``patient``."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,8 @@ class TrainReport:
     """Of the task that it answers; a report that does not say so is refused."""
     counted: int | None = None
     """Patients that count for the site's weight, where these are not all: a detector's are those with a lesion."""
+    privacy: PrivacySpent | None = None
+    """Of a run with differential privacy."""
     own_loss: float | None = None
     """Of the site's model after training, on its validation patients; where ``generalisation_gap`` asks for it."""
 
@@ -105,6 +118,27 @@ class CalibrationBin:
 
 CONTROLS = ("intensity", "random")
 """Maps that know nothing of the model, scored beside every explainer."""
+COMPARED = ("pointing_game", "energy_in_box", "iou", "dice", "deletion", "insertion", "faithfulness")
+"""Measures by which explainers are compared with the controls; of ``deletion`` less is better."""
+
+
+@dataclass(frozen=True)
+class ExplanationQuality:
+    """What ``evaluation.quality=full`` measures beside the rest, on some of the views (``common/metrics``)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    views: int
+    iou: Estimate
+    """Of the map's hot part, from half of its maximum, with the boxes."""
+    dice: Estimate
+    deletion: Estimate
+    """Area under the model's probability while the hottest tissue is taken away first; low is good."""
+    insertion: Estimate
+    """The same while it comes back first; high is good."""
+    faithfulness: Estimate
+    """Correlation of what parts of the breast hold of the map with what the probability loses without them."""
+    sensitivity: Estimate
+    """Largest change of the map, as a share of it, when a little noise is added to the view."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +153,11 @@ class ExplanationScore:
     """Of attributions (SHAP, expected gradients): by what share their sums miss the logits, on average."""
     randomised: Estimate = Estimate(None)
     """Rank correlation with the maps of a network that has forgotten everything; 1: the map never asked the network."""
+    ahead: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    """By measure (of ``COMPARED``) and control: the mean over the views of how much better than the control it is."""
+    quality: ExplanationQuality | None = None
+    agreement: dict[str, Estimate] = field(default_factory=dict)
+    """Rank correlation with the maps of the same views by the methods that come after it."""
 
 
 @dataclass(frozen=True)
@@ -174,11 +213,11 @@ class EvaluationReport:
     explanations: dict[str, ExplanationScore] = field(default_factory=dict)
     froc: FrocReport | None = None
     """Of a detector, where enough patients have a lesion."""
-    personal: PersonalFigures | None = None
-    """Of the site's personal model, where it has one."""
     seconds: float = 0.0
     round: int = 0
     """Of the task that it answers."""
+    personal: PersonalFigures | None = None
+    """Of the site's personal model, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +226,10 @@ class DescribeTask:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     task: str
+    rounds: int = 0
+    """That the site is to train for; 0: it is only to be tested on."""
+    run: str = ""
+    """As in ``TrainTask``."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +265,8 @@ class SiteDescription:
     """Of the installed program."""
     code: str
     """SHA-256 over the installed program's source (``common.code``)."""
+    planned: PrivacySpent | None = None
+    """What the whole run would cost the site's patients, where it is to be trained with differential privacy."""
 
 
 @dataclass(frozen=True)

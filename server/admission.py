@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,13 +16,16 @@ from common.metrics.froc import GRID
 from common.packing import Tensors, packed_size, unpack
 from common.parameters import shared, squared_norm
 from common.protocol import (
+    COMPARED,
     CONTROLS,
     Estimate,
     EvaluationReport,
     ExplanationScore,
     FrocReport,
     M,
+    PrivacySpent,
     Refusal,
+    SiteDescription,
     TrainReport,
     decode,
     kind_of,
@@ -91,6 +95,7 @@ def admit(
     wire_dtype: str,
     maximum_norm: float,
     number: int,
+    unit: str = "none",
     minimum_steps: int = 0,
 ) -> Admitted:
     """Check a training reply against the model it answers.
@@ -101,6 +106,7 @@ def admit(
         wire_dtype: dtype the update must have (``bfloat16`` or ``float32``).
         maximum_norm: largest L2 norm of an acceptable update.
         number: round that was asked for.
+        unit: of the privacy that was asked for (``privacy.unit``).
         minimum_steps: fewer steps of training cannot be: a control variate divides by their number.
 
     Raises:
@@ -116,6 +122,7 @@ def admit(
         raise ImpossibleFiguresError(f"impossible counts: {report.counted} of {report.patients} patients count")
     if report.breasts > 2 * MAXIMUM_PATIENTS or report.steps < minimum_steps or not 0 <= report.seconds < math.inf:
         raise ImpossibleFiguresError("impossible counts or times")
+    _require_privacy(report.privacy, unit, report.counted or report.patients)
     if not math.isfinite(report.loss):
         raise UpdateNotFiniteError(f"training loss is {report.loss}")
     if report.own_loss is not None and not 0 <= report.own_loss < math.inf:
@@ -140,6 +147,35 @@ def admit(
     return Admitted({name: value.float() for name, value in update.items()}, norm, packed.nbytes, report)
 
 
+def described_by(reply: RecordDict | WireError, unit: str) -> SiteDescription:
+    """Check the reply to the question what a site holds.
+
+    Args:
+        reply: what the site answered.
+        unit: of the privacy that is asked for (``privacy.unit``).
+
+    Raises:
+        WireError: malformed message.
+        SiteRefusedError, ImpossibleFiguresError: as named.
+    """
+    description = answer(reply, SiteDescription)
+    if description.planned:
+        _require_privacy(description.planned, unit, 1)
+    return description
+
+
+def _require_privacy(spent: PrivacySpent | None, unit: str, patients: int) -> None:
+    """What was asked for must be there and possible, what was not must not; ``patients``: at least so many learnt."""
+    if spent is None:
+        if unit != "none":
+            raise ImpossibleFiguresError(f"a {unit}'s privacy was asked for and nothing is said of it")
+        return
+    if spent.unit != unit or not 0 <= spent.epsilon < math.inf or not 0 < spent.delta < 1 / patients:
+        raise ImpossibleFiguresError(
+            f"impossible privacy of a {spent.unit[:20]}: epsilon {spent.epsilon}, delta {spent.delta}; asked: {unit}"
+        )
+
+
 def evaluated(reply: RecordDict | WireError, number: int) -> EvaluationReport:
     """Check the reply to an evaluation of round ``number``: a single site's word chooses among the rounds.
 
@@ -162,8 +198,7 @@ def evaluated(reply: RecordDict | WireError, number: int) -> EvaluationReport:
         shares += [("AUC", report.personal.auc), ("sensitivity", report.personal.mean_per_lesion)]
     shares += _explanation_shares(report.explanations)
     for name, item in shares:
-        if any(value is not None and not 0 <= value <= 1 for value in (item.value, item.low, item.high)):
-            raise ImpossibleFiguresError(f"impossible {name}: {item.value}")
+        _require_between(0.0, 1.0, item, name)
     return report
 
 
@@ -179,19 +214,45 @@ def _froc_shares(froc: FrocReport) -> list[tuple[str, Estimate]]:
 
 def _explanation_shares(scores: dict[str, ExplanationScore]) -> list[tuple[str, Estimate]]:
     """Every share among the scores of explanations, which must be of methods that there are."""
+    shares = []
     for method, score in scores.items():
-        if method not in (*CHOICES["evaluation.explainers"], *CONTROLS):
-            raise ImpossibleFiguresError("a score of an explainer that there is not")
+        _require_methods([method, *score.agreement])
+        _require_measures(score)
         if score.views < 0 or not (score.gap is None or 0 <= score.gap < math.inf):
             raise ImpossibleFiguresError(f"impossible score of {method}: {score.views} views, gap {score.gap}")
-        same = (score.randomised.value, score.randomised.low, score.randomised.high)
-        if any(value is not None and not -1 <= value <= 1 for value in same):
-            raise ImpossibleFiguresError(f"impossible rank correlation of {method}: {score.randomised.value}")
-    return [
-        (f"score of {method}", item)
-        for method, score in scores.items()
-        for item in (score.pointing_game, score.energy_in_box)
-    ]
+        for item in (score.randomised, *score.agreement.values()):
+            _require_between(-1.0, 1.0, item, f"rank correlation of {method}")
+        for measure, leads in score.ahead.items():
+            largest = 2.0 if measure == "faithfulness" else 1.0  # the difference of two correlations, or of two shares
+            for item in leads.values():
+                _require_between(-largest, largest, item, f"lead of {method}")
+        found = [score.pointing_game, score.energy_in_box]
+        if score.quality is not None:
+            quality = score.quality
+            if not 0 <= quality.views <= score.views:
+                raise ImpossibleFiguresError(f"impossible score of {method}: {quality.views} of {score.views} views")
+            _require_between(-1.0, 1.0, quality.faithfulness, f"faithfulness of {method}")
+            _require_between(0.0, sys.float_info.max, quality.sensitivity, f"sensitivity of {method}")
+            found += [quality.iou, quality.dice, quality.deletion, quality.insertion]
+        shares += [(f"score of {method}", item) for item in found]
+    return shares
+
+
+def _require_methods(names: Iterable[str]) -> None:
+    if any(name not in (*CHOICES["evaluation.explainers"], *CONTROLS) for name in names):
+        raise ImpossibleFiguresError("a score of an explainer that there is not")
+
+
+def _require_measures(score: ExplanationScore) -> None:
+    for measure, leads in score.ahead.items():
+        if measure not in COMPARED or leads.keys() != set(CONTROLS):
+            raise ImpossibleFiguresError("a comparison by a measure, or with controls, that there are not")
+
+
+def _require_between(low: float, high: float, item: Estimate, what: str) -> None:
+    """Of a value and its interval, where they are defined."""
+    if any(value is not None and not low <= value <= high for value in (item.value, item.low, item.high)):
+        raise ImpossibleFiguresError(f"impossible {what}: {item.value}")
 
 
 def _require_round(said: int, number: int) -> None:

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from common.code import code_digest, software_version
-from common.errors import DisagreementError, PolicyRefusalError, PreprocessingVersionError, WireError
+from common.errors import (
+    DisagreementError,
+    PolicyRefusalError,
+    PreprocessingVersionError,
+    PrivacyBudgetError,
+    WireError,
+)
 from common.protocol import SiteDescription
 from server.admission import SiteRefusedError
+from server.history import Quarantined
+
+POLICY = (PolicyRefusalError.__name__, PrivacyBudgetError.__name__)
+"""What a site calls its refusal when its policy forbids what was asked."""
 
 
 def require_agreement(
-    answers: Mapping[str, SiteDescription | WireError], taught_by_boxes: Collection[str] = ()
-) -> None:
-    """Refuse to train where sites would not do the same work.
+    answers: Mapping[str, SiteDescription | WireError],
+    taught_by_boxes: Collection[str] = (),
+    dispensable: Collection[str] = (),
+    needed: int = 0,
+) -> list[Quarantined]:
+    """Refuse to train where sites would not do the same work; returns who is left out because of its policy.
 
     Sites that did not answer, or whose data are no good, are not judged here: the round loop leaves
     them out and names them.
@@ -21,24 +34,35 @@ def require_agreement(
     Args:
         answers: of every site, that of a site that did not give one included.
         taught_by_boxes: sites that a detector is to be trained at.
+        dispensable: sites whose policy may forbid the run, as long as enough of them are left.
+        needed: so many.
 
     Raises:
         DisagreementError: naming every site that differs and how.
     """
-    problems = [
-        problem for site, answer in answers.items() if (problem := _problem(answer, site, site in taught_by_boxes))
+    forbidding = [
+        Quarantined(site, answer.refusal.error, answer.refusal.meaning)
+        for site, answer in answers.items()
+        if site in dispensable and isinstance(answer, SiteRefusedError) and answer.refusal.error in POLICY
     ]
-    if problems:
+    spared = {item.site for item in forbidding} if len(dispensable) - len(forbidding) >= needed else set()
+    problems = {
+        site: problem
+        for site, answer in answers.items()
+        if (problem := _problem(answer, site, site in taught_by_boxes))
+    }
+    if problems.keys() - spared:
         raise DisagreementError(
             "the sites and the coordinator do not agree on this run",
-            where="; ".join(problems),
+            where="; ".join(problems.values()),
             do="update the programs named above, ask the hospital about its policy, or leave the site out; then resume",
         )
+    return forbidding
 
 
 def _problem(answer: SiteDescription | WireError, site: str, needs_boxes: bool) -> str:
     if isinstance(answer, SiteRefusedError):
-        if answer.refusal.error == PolicyRefusalError.__name__:
+        if answer.refusal.error in POLICY:
             return f"{site}'s policy: {answer.refusal.meaning}"
         if answer.refusal.error == PreprocessingVersionError.__name__:
             return f"{site}: {answer.refusal.meaning}"

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flwr.app import Context
+from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from common import progress
@@ -15,15 +15,16 @@ from common.atomic import write_text
 from common.configuration import RunConfig, read_run, task_of, to_yaml
 from common.errors import ConfigurationError, WireError
 from common.models.network import Network, build_network
+from common.models.normalisation import require_separate
 from common.models.parameter_groups import relative_rates
 from common.models.weights import load_initial_weights
 from common.parameters import trained_names
 from common.protocol import DescribeTask, SiteDescription, encode
-from server.admission import answer
+from server.admission import described_by
 from server.agreement import require_agreement
 from server.checkpoint import saved_rounds
-from server.exchange import exchange, wait_for_quorum
-from server.history import read_history
+from server.exchange import exchange, required, wait_for_quorum
+from server.history import Quarantined, read_history
 from server.identity import identity
 from server.publish import publish
 from server.report.model_card import write_model_card
@@ -60,7 +61,7 @@ def run(grid: Grid, folder: Path) -> None:
         relative_rates(model, config.training),
         identity(folder),
     )
-    _describe_sites(federation)
+    federation.left_out = describe_sites(federation)
     records = run_rounds(federation, dict(model.state_dict()))
     publish(federation, records)
     write_results(folder)
@@ -71,8 +72,11 @@ def initial_model(config: RunConfig) -> Network:
 
     Raises:
         WeightsFileError: the weights are missing or do not fit.
+        MixedPatientsError: training is to be private, and the network cannot be trained so.
     """
     model = build_network(config, seed=config.seed)
+    if config.privacy.unit == "patient":
+        require_separate(model.train())
     if config.model.initial_weights:
         report = load_initial_weights(model, config.model.initial_weights)
         progress.say(f"initial weights: {len(report.loaded)} tensors taken over, {len(report.unfit)} did not fit")
@@ -86,8 +90,10 @@ def write_results(folder: Path) -> None:
     write_model_card(folder)
 
 
-def _describe_sites(federation: Federation) -> None:
+def describe_sites(federation: Federation) -> list[Quarantined]:
     """Ask every site for its counts, write ``sites.json``, and see that all run the same program.
+
+    Returns the sites whose policy forbids the run, where there are enough others.
 
     Raises:
         DisagreementError: they do not, or a site's policy forbids the run.
@@ -95,19 +101,31 @@ def _describe_sites(federation: Federation) -> None:
     config, limits = federation.config, federation.config.federation
     everyone = [*config.sites, *config.unseen]
     nodes = wait_for_quorum(federation.grid, everyone, limits.quorum, limits.joining_seconds, limits.deadline_seconds)
-    content = encode(DescribeTask(to_yaml(task_of(config))))
+    task = to_yaml(task_of(config))
+
+    def content(site: str) -> RecordDict:
+        return encode(DescribeTask(task, 0 if site in config.unseen else limits.rounds, federation.identity))
+
     described: dict[str, dict[str, Any]] = {
         site: {"role": "unseen" if site in config.unseen else "train"} for site in everyone
     }
     answers: dict[str, SiteDescription | WireError] = {}
-    for site, reply in exchange(
-        federation.grid, nodes, lambda _: content, "query.describe", "0", limits.deadline_seconds
-    ):
+    for site, reply in exchange(federation.grid, nodes, content, "query.describe", "0", limits.deadline_seconds):
         try:
-            answers[site] = description = answer(reply, SiteDescription)
+            answers[site] = description = described_by(reply, config.privacy.unit)
             described[site] |= asdict(description)
         except WireError as error:
             answers[site] = error
             progress.say(f"{site} does not describe itself: {error.what}")
     write_text(federation.folder / "sites.json", json.dumps(described, indent=1))
-    require_agreement(answers, config.sites if config.task == "detector" else ())
+    boxes = config.sites if config.task == "detector" else ()
+    left_out = require_agreement(answers, boxes, config.sites, required(limits.quorum, len(config.sites)))
+    for site, found in answers.items():
+        if isinstance(found, SiteDescription) and found.planned:
+            spent = found.planned
+            progress.say(
+                f"{site:12} the whole run costs epsilon {spent.epsilon:.3g} at delta {spent.delta:.2g} per {spent.unit}"
+            )
+    for item in left_out:
+        progress.say(f"{item.site:12} is left out, its policy forbids the run: {item.meaning}")
+    return left_out

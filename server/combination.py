@@ -13,6 +13,7 @@ from common.models.parameter_groups import learning_rate
 from common.packing import Tensors
 from server.admission import Admitted
 from server.aggregation.agreement import agreement_coefficients
+from server.aggregation.central import clipped, noisy_mean
 from server.aggregation.mean import RunningMean, finish, fold
 from server.aggregation.weights import ADAPTIVE, SiteWeights, site_weight
 from server.checkpoint import Checkpoint
@@ -72,7 +73,8 @@ class Combination:
             counted = report.patients if report.counted is None else report.counted
             weight = site_weight(self._method.site_weights, counted)
         self._counts[site] = weight
-        self._mean = fold(self._mean, good.update, weight)
+        largest = self._method.central_clip_norm
+        self._mean = fold(self._mean, good.update if largest is None else clipped(good.update, largest), weight)
         if self.variate:
             moves = change(good.update, self.variate, report.steps, self._rates)
             self._changes = fold(self._changes, moves, weight)
@@ -82,7 +84,7 @@ class Combination:
 
     def finish(self) -> Combined:
         """Combine what was taken, at least one reply."""
-        update = finish(self._mean)
+        update = self._released()
         total = sum(self._counts.values())
         sites = [site for site in self._federation.config.sites if site in self._counts]
         shares = {site: self._counts[site] / total for site in sites}
@@ -98,3 +100,11 @@ class Combination:
             share = len(sites) / len(self._federation.config.sites)
             variate = moved(variate, finish(self._changes), share)
         return Combined(update, shares, variate)
+
+    def _released(self) -> Tensors:
+        """What was folded in, as the method releases it."""
+        method = self._method
+        if method.central_clip_norm is None:
+            return finish(self._mean)
+        sites, noise = len(self._federation.config.sites), method.central_noise_multiplier
+        return noisy_mean(self._mean, sites, method.central_clip_norm, noise, self._federation.normal)

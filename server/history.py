@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.atomic import write_text
 from common.errors import CheckpointError
+from common.protocol import PrivacySpent
 
 
 @dataclass
@@ -26,6 +27,8 @@ class SiteTraining:
     update_norm: float
     weight: float
     """Share of the mean, 0..1."""
+    privacy: PrivacySpent | None = None
+    """What the run has cost the site's patients, this round with it."""
     own_loss: float | None = None
     """Of the site's own model on its validation patients, where the weights go by it."""
 

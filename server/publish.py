@@ -40,7 +40,7 @@ def publish(federation: Federation, records: list[RoundRecord]) -> None:
     config, folder = federation.config, federation.folder
     number, rule = best_round(records, config.federation.selection)
     model = checkpoints.load(path_of(folder, number), config).model
-    balanced = config.task == "classifier" and config.training.balanced_sampling
+    balanced = config.task == "classifier" and config.training.balanced_sampling and config.privacy.unit == "none"
     shift = prior_log_odds(records[number - 1], balanced)
     write_model(folder / "model.safetensors", model, config, number, shift)
     progress.say(f"publishing the model of round {number} ({rule}); every site now measures it on its test patients")

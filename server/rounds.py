@@ -92,9 +92,10 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
     config = federation.config
     limits, method = config.federation, config.method
     begun = time.monotonic()
-    nodes = wait_for_quorum(
-        federation.grid, config.sites, limits.quorum, limits.joining_seconds, limits.deadline_seconds
-    )
+    forbidding = {item.site for item in federation.left_out}
+    asked = [site for site in config.sites if site not in forbidding]
+    share = required(limits.quorum, len(config.sites)) / max(1, len(asked))
+    nodes = wait_for_quorum(federation.grid, asked, share, limits.joining_seconds, limits.deadline_seconds)
     best = _best(config, earlier) if earlier else 0
     task = TrainTask(
         to_yaml(task_of(config)), number, limits.rounds, config.seed, limits.wire_dtype, federation.identity
@@ -102,14 +103,15 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
     combination = Combination(federation, current, earlier, number)
     packed = pack(beside(current.model, combination.variate))
     record = RoundRecord(number, bytes_sent=packed.nbytes * len(nodes))
+    record.quarantined += federation.left_out
 
     def content(site: str) -> RecordDict:
         state = replace(task, continues=last_accepted(earlier, site), keeps=last_accepted(earlier[:best], site))
         return encode(state, packed)
 
     def read(reply: RecordDict | WireError) -> Admitted:
-        least = 1 if combination.variate else 0
-        return admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm, number, least)
+        least, unit = 1 if combination.variate else 0, config.privacy.unit
+        return admit(reply, current.model, limits.wire_dtype, limits.maximum_update_norm, number, unit, least)
 
     replies = exchange(federation.grid, nodes, content, "train", str(number), limits.deadline_seconds)
     measure = yardstick(earlier, limits.maximum_norm_ratio)
@@ -130,6 +132,7 @@ def _train_round(federation: Federation, current: Checkpoint, earlier: list[Roun
             report.seconds,
             good.norm,
             weight,
+            report.privacy,
             report.own_loss,
         )
     refused = {item.site for item in record.quarantined}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from common.atomic import write_text
 from common.configuration import RunConfig
 from common.metrics.froc import RATES
+from server.aggregation.central import DELTA, epsilon_of_rounds
 from server.history import RoundRecord
 
 
@@ -45,16 +47,7 @@ def summarise(
         "spread_auc": max(aucs.values()) - min(aucs.values()) if aucs else None,
         "unseen": unseen,
         "explanations": {
-            name: {
-                method: {
-                    "pointing_game": score["pointing_game"]["value"],
-                    "energy_in_box": score["energy_in_box"]["value"],
-                    "views": score["views"],
-                    "gap": score.get("gap"),
-                    "randomised": score.get("randomised", {}).get("value"),
-                }
-                for method, score in report["explanations"].items()
-            }
+            name: {method: _explanation(score) for method, score in report["explanations"].items()}
             for name, report in (evaluation["sites"] | evaluation["unseen"]).items()
         },
         "froc": {
@@ -63,11 +56,29 @@ def summarise(
             if report.get("froc")
         },
         "baselines": baselines or {},
-        "privacy": {},
+        "privacy": spent(records),
+        "central_privacy": central(config, len(records)),
         "seconds": {"total": total + evaluating, "train": train, "evaluate": evaluating},
         "bytes_sent": sum(record.bytes_sent for record in records),
         "bytes_received": sum(record.bytes_received for record in records),
     }
+
+
+def spent(records: list[RoundRecord]) -> dict[str, dict[str, Any]]:
+    """What the run has cost each site's patients: what the site said with its last update that was used.
+
+    Every update has left its site, so it counts, whichever round's model is published.
+    """
+    last = {name: site.privacy for record in records for name, site in record.train.items() if site.privacy}
+    return {name: asdict(found) for name, found in last.items()}
+
+
+def central(config: RunConfig, rounds: int) -> dict[str, Any] | None:
+    """What the server's noise promises a whole site; ``None`` where it adds none."""
+    noise = config.method.central_noise_multiplier
+    if not noise:
+        return None
+    return {"epsilon": epsilon_of_rounds(noise, rounds), "delta": DELTA, "unit": "site"}
 
 
 def _site(report: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +95,23 @@ def _site(report: dict[str, Any]) -> dict[str, Any]:
         "sensitivity_high": sensitivity["high"],
         "brier": report["brier"]["value"],
         "calibration_error": report["calibration_error"],
+    }
+
+
+def _explanation(score: dict[str, Any]) -> dict[str, Any]:
+    """Figures of one method at one site; keys of older evaluations may be missing."""
+    quality, ahead = score.get("quality") or {}, score.get("ahead", {})
+    return {
+        "pointing_game": score["pointing_game"]["value"],
+        "energy_in_box": score["energy_in_box"]["value"],
+        "views": score["views"],
+        "gap": score.get("gap"),
+        "randomised": score.get("randomised", {}).get("value"),
+        "beats_controls": {
+            measure: all((lead["low"] or 0.0) > 0.0 for lead in leads.values()) for measure, leads in ahead.items()
+        },
+        "quality": {name: item if name == "views" else item["value"] for name, item in quality.items()},
+        "agreement": {other: item["value"] for other, item in score.get("agreement", {}).items()},
     }
 
 

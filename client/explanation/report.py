@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from client.evaluation import MINIMUM_CELL, estimate, probabilities
+from client.evaluation import MINIMUM_CELL, probabilities
 from client.explanation.controls import control_maps
 from client.explanation.detected import Explained
 from client.explanation.explainers import EXPLAINERS
 from client.explanation.gallery import draw_gallery_picture
 from client.explanation.maps import Explanation, Maps, explained_copy
-from client.explanation.sanity import likeness, untaught
+from client.explanation.quality import MapQuality, measure_maps
+from client.explanation.sanity import Explain, untaught
+from client.explanation.scoring import Measured, score_methods, values_of
 from client.inference import Logits
 from client.site import Site
 from common import progress
@@ -26,13 +28,14 @@ from common.configuration import EvaluationConfig
 from common.data.dataset import SiteData
 from common.errors import ExplainerError
 from common.imaging.box import Box
-from common.metrics.bootstrap import bootstrap_mean
-from common.metrics.explanation import energy_in_boxes, pointing_game
-from common.protocol import Estimate, ExplanationScore
+from common.metrics.explanation import pointing_game
+from common.protocol import ExplanationScore
 
 VIEWS_AT_ONCE = 16
 SANITY_VIEWS = 12
 """At most so many views are explained a second time, for a network that has forgotten everything."""
+QUALITY_VIEWS = 24
+"""At most so many views are measured by ``evaluation.quality=full``."""
 
 logger = logging.getLogger("xai_federation.client")
 
@@ -68,6 +71,8 @@ def explain(
     config: EvaluationConfig,
     name: str,
     seed: int,
+    *,
+    full: bool = False,
 ) -> dict[str, ExplanationScore]:
     """Score explanations against the doctors' boxes, and against a network that has forgotten everything.
 
@@ -75,6 +80,9 @@ def explain(
     ``config.explainers`` and next to two controls (the image's own intensity, and noise): an explainer
     that does not beat both explains nothing. An explainer that is refused (``ExplainerError``) is left out;
     the site's log says why, and the report shows it as not scored.
+
+    ``full`` measures the maps of the first ``QUALITY_VIEWS`` views also by what the model does when the view changes,
+    and how far the methods agree: a hundred more passes and nine more explanations a view and method.
 
     Returns:
         Method to score; empty where fewer malignant views than ``MINIMUM_CELL`` have a known box.
@@ -85,25 +93,44 @@ def explain(
     views = [view for view in shown_views(data, malignant[: config.explained]) if view.boxes]
     if len(views) < MINIMUM_CELL:
         return {}
+    pixels, boxes = _stack(views), [view.boxes or () for view in views]
     patients = [data.breasts[view.breast].patient_id for view in views]
-    some = views[:SANITY_VIEWS]
-    forgetful = untaught(explained_copy(model), seed)
-    scores: dict[str, ExplanationScore] = {}
+    copied = explained_copy(model)
+    forgetful = untaught(copied, seed)
+
+    def measured(method: str, explainer: Explain, explanation: Explanation, forgotten: Maps) -> Measured:
+        quality, description = None, f"{name}: {method}, quality"
+        if full:
+            some = pixels[:QUALITY_VIEWS]
+            quality = _qualities(copied, explainer, some, explanation.maps, boxes, seed, description)
+        return values_of(explanation, forgotten, quality, pixels, boxes)
+
+    found: dict[str, Measured] = {}
     for method in config.explainers:
         try:
-            found = _explained(method, model, views, background, f"{name}: {method}")
-            other = _explained(method, forgetful, some, background, f"{name}: {method}, everything forgotten")
+            explanation = _explained(method, model, views, background, f"{name}: {method}")
+            other = _explained(
+                method, forgetful, views[:SANITY_VIEWS], background, f"{name}: {method}, everything forgotten"
+            )
+            found[method] = measured(method, _explainer(method, background), explanation, other.maps)
         except ExplainerError as error:
             logger.error("%s is not scored: %s", method, error)
-        else:
-            scores[method] = _score(found, other.maps, views, patients, config, seed)
-    for control, maps in control_maps(_stack(views), seed).items():  # they never ask the model
-        scores[control] = _score(Explanation(maps), maps[:SANITY_VIEWS], views, patients, config, seed)
-    return scores
+    for control, maps in control_maps(pixels, seed).items():  # they never ask the model
+        found[control] = measured(control, _control(control, seed + 1), Explanation(maps), maps[:SANITY_VIEWS])
+    return score_methods(found, pixels, patients, config, seed)
 
 
 def _stack(views: Sequence[ShownView]) -> torch.Tensor:
     return torch.from_numpy(np.stack([view.pixels for view in views]))[:, None]
+
+
+def _explainer(method: str, background: torch.Tensor) -> Explain:
+    return lambda model, images: EXPLAINERS[method](model, images, background).maps
+
+
+def _control(name: str, seed: int) -> Explain:
+    """Asked again: the seed is another, for noise has no steady opinion."""
+    return lambda model, images: control_maps(images, seed)[name]
 
 
 def _explained(
@@ -119,27 +146,24 @@ def _explained(
     return Explanation(np.concatenate([part.maps for part in parts]), np.concatenate(gaps) if gaps else None)
 
 
-def _score(
-    explanation: Explanation,
-    forgotten: Maps,
-    views: Sequence[ShownView],
-    patients: Sequence[str],
-    config: EvaluationConfig,
+def _qualities(
+    model: Explained,
+    explainer: Explain,
+    pixels: torch.Tensor,
+    maps: Maps,
+    boxes: Sequence[Sequence[Box]],
     seed: int,
-) -> ExplanationScore:
-    pairs = list(zip(explanation.maps, views, strict=True))
-    hits = [float(pointing_game(found, view.boxes or ())) for found, view in pairs]
-    energies = [energy_in_boxes(found, view.boxes or ()) for found, view in pairs]
-    same = likeness(explanation.maps[: len(forgotten)], forgotten, _stack(views[: len(forgotten)]))
-
-    def interval(values: npt.NDArray[np.float64]) -> Estimate:
-        known = np.isfinite(values)
-        owners = [patient for patient, good in zip(patients, known, strict=False) if good]
-        return estimate(bootstrap_mean(values[known], owners, config.bootstrap_samples, config.confidence, seed))
-
-    # The mean: the largest gap would be one patient's.
-    gap = None if explanation.gap is None else float(explanation.gap.mean())
-    return ExplanationScore(interval(np.array(hits)), interval(np.array(energies)), len(views), gap, interval(same))
+    description: str,
+) -> MapQuality:
+    """Measure the maps of the given views, one after the other."""
+    parts = []
+    with progress.track(description, len(pixels)) as advance:
+        for place, image in enumerate(pixels.numpy()):
+            parts.append(measure_maps(model, explainer, image, maps[place : place + 1], boxes[place : place + 1], seed))
+            advance(1)
+    return MapQuality(
+        **{item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(MapQuality)}
+    )
 
 
 def _chosen(data: SiteData, logits: Logits, number: int) -> list[int]:

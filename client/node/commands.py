@@ -126,8 +126,66 @@ def audit(
     guarded(work, "stopped")
 
 
+def ledger(
+    context: typer.Context,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings of the next run, `key=value`.", metavar="[KEY=VALUE]...")
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(help="Settings of the next run: its config.yaml, or a scenario. Default: the defaults."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only check the chain, and its end against the audit log.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; progress goes to standard error.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take a ledger whose end does not fit the audit log as it is; logged.")
+    ] = False,
+) -> None:
+    """Show the patients' privacy budget: spent and left per data set and run, and what the next run would cost.
+
+    Examples:
+
+        xai-client --site TUH ledger
+
+        xai-client --site TUH ledger --run config.yaml
+
+        xai-client --site TUH ledger privacy.unit=patient privacy.epsilon=8 federation.rounds=30 model.norm=group
+    """
+    chosen: Chosen = context.obj
+
+    def work() -> str:
+        return _ledger(chosen, run, overrides or [], verify=verify, as_json=as_json, accept=accept)
+
+    guarded(work, "stopped; nothing was spent", as_json)
+
+
+def _ledger(
+    chosen: Chosen, settings_of: str | None, overrides: list[str], *, verify: bool, as_json: bool, accept: bool
+) -> str:
+    from client.node import ledger as words
+    from client.node.home import SiteHome, read_settings
+    from client.node.policy import Policy
+    from client.privacy.ledger import accept as take_as_it_is
+    from common.configuration import load_run_settings
+    from common.errors import ConfigurationError
+
+    asks = settings_of is not None or bool(overrides)
+    if verify + accept + asks > 1:
+        raise ConfigurationError("--verify, --accept and settings of a run exclude each other", do="give one")
+    site, home = chosen.on_disk(), SiteHome(chosen.folder())
+    if accept:
+        return f"accepted, and the audit log says so; last hash {take_as_it_is(site.state)}"
+    if verify:
+        return words.verified(site)
+    policy = read_settings(home).policy if home.settings_file.exists() else Policy()
+    following = words.next_run(site, policy, load_run_settings(settings_of, overrides)) if asks else None
+    return words.record(site, policy, following) if as_json else words.describe(site, policy, following)
+
+
 def register(app: typer.Typer) -> None:
     """Put the node's commands onto ``xai-client``."""
     app.callback(invoke_without_command=True)(choose)
-    for command in (enrol, status, pin, audit):
+    for command in (enrol, status, pin, audit, ledger):
         app.command()(command)

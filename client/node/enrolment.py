@@ -36,6 +36,13 @@ policy:
   methods: []                        # names of method rows; empty = any
   rounds: 1000                       # a run with more is refused
   minimum_patients: 8
+  minimum_steps: 1                   # an update of fewer local steps does not leave
+  minimum_cell: null                 # figures over fewer breasts, views or lesions do not leave; null = the program's 5
+  decimals: null                     # figures are rounded to so many; null = not at all
+  maximum_epsilon: null              # privacy budget of the same patients, all runs together; null = none is kept
+  maximum_epsilon_run: null          # of one run
+  maximum_delta: null                # of one run; null = below one over the patients
+  private_tasks: null                # tasks trained with privacy only; null = all if a budget is set, else none
   training_hours: ""                 # e.g. "20:00-06:00": training begins only then
   cores: 0                           # CPU cores at most; 0 = all
   memory_gb: 0                       # memory of the executor; 0 = no limit

@@ -29,7 +29,8 @@ from client.node.home import SiteHome, read_settings
 from client.node.policy import Policy
 from client.node.request import check_request, refuse, size_of
 from client.node.taking import LOST, Handover, Source, Taken
-from client.site import CACHE_GB, Site
+from client.site import Site, node_configuration
+from client.withholding import Withholding
 from common import audit
 from common.errors import XaiFederationError
 from common.offline import switch_off
@@ -106,10 +107,11 @@ def answer(executor: Executor, taken: Taken) -> Message:
         if taken.problem is not None:
             raise taken.problem
         settings = read_settings(home)
-        site = Site(settings.site, home.data(settings), home.folder.resolve(), settings.cache_gb)
+        rules = Withholding(settings.policy.minimum_cell, settings.policy.decimals)
+        site = Site(settings.site, home.data(settings), home.folder.resolve(), settings.cache_gb, rules)
         executor.activity.begin(run, content)
         check_request(settings.policy, site, asked, content, datetime.datetime.now().time())
-        own = {"site": site.name, "data": str(site.data), "state": str(site.state), CACHE_GB: str(site.cache_gb)}
+        own = node_configuration(site)
         context = Context(TaskIdentity.run_id, TaskIdentity.node_id, dict(own), RecordDict(), {})
         reply = app(message, context)
         audit.append(

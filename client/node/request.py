@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import datetime
+import math
 
+import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
 from client.app import refusal_of
-from client.node.policy import Policy, check_hours, check_patients, check_task
+from client.node.policy import (
+    Policy,
+    check_budget,
+    check_hours,
+    check_patients,
+    check_private,
+    check_steps,
+    check_task,
+)
+from client.privacy.spending import Asked, is_private, learners, plan
 from client.site import Site, load_site
-from common.configuration import task_from_yaml
+from client.tasks.work import work_of
+from common.configuration import TaskConfig, task_from_yaml
+from common.data.dataset import SiteData
 from common.errors import PolicyRefusalError
 from common.protocol import DescribeTask, EvaluateTask, Refusal, TrainTask, decode, encode, kind_of
 
@@ -27,7 +40,7 @@ def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, n
         now: local time.
 
     Raises:
-        PolicyRefusalError: naming what is not allowed.
+        PolicyRefusalError: naming what is not allowed; of privacy budgets ``PrivacyBudgetError``.
         XaiFederationError: anything wrong with the task or the site's data, by name.
     """
     if kind_of(content) != _ALLOWED.get(asked):
@@ -36,14 +49,43 @@ def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, n
         order = decode(content, TrainTask)
         task = task_from_yaml(order.task)
         check_task(policy, task, rounds=order.rounds)
+        check_private(policy, task)
         check_hours(policy, now)
+        ask = Asked(order.run, order.round, order.rounds)
     elif asked == "evaluate":
         task = task_from_yaml(decode(content, EvaluateTask).task)
         check_task(policy, task)
+        ask = None
     else:
-        task = task_from_yaml(decode(content, DescribeTask).task)
-        check_task(policy, task)
-    check_patients(policy, load_site(site, task).patients)
+        told = decode(content, DescribeTask)
+        task = task_from_yaml(told.task)
+        check_task(policy, task, rounds=told.rounds)
+        ask = Asked(told.run, 0, told.rounds) if told.rounds else None
+        if ask:
+            check_private(policy, task)
+    data = load_site(site, task)
+    check_patients(policy, data.patients)
+    if ask:
+        _check_training(policy, site, data.of_split("train"), task, ask, whole_run=asked != "train")
+
+
+def _check_training(
+    policy: Policy, site: Site, data: SiteData, task: TaskConfig, ask: Asked, *, whole_run: bool
+) -> None:
+    """What the policy says of a round's steps and of the patients' budget; before the first round, of the whole run."""
+    if is_private(task):
+        planned = plan(site.state, learners(data, task), task, ask)
+        check_steps(policy, planned.steps.steps)
+        check_budget(policy, planned.cost, whole_run=whole_run)
+    elif policy.minimum_steps > 1:
+        check_steps(policy, _steps(data, task))
+
+
+def _steps(data: SiteData, task: TaskConfig) -> int:
+    """Local steps of a round without privacy."""
+    work, training = work_of(task), task.training
+    visits = len(work.epoch(work.trainable(data, task), task, np.random.default_rng(0)))
+    return training.local_epochs * math.ceil(visits / training.batch_size)
 
 
 def refuse(message: Message, error: Exception) -> Message:

@@ -11,6 +11,7 @@ import torch
 
 from client.preflight.examination import Examination
 from client.preflight.finding import Affected, Finding, finding
+from client.privacy.plan import Steps, steps_of_round
 from client.tasks.work import work_of
 from client.training import Round, train
 from common.configuration import TaskConfig
@@ -48,7 +49,7 @@ def measure(examined: Examination) -> Resources:
     one = task.imaging.height * task.imaging.width * 2 + NOTE_BYTES
     data = _training_data(examined)
     seconds, peak = _trial(data, task) if data else (None, None)
-    steps = -(-len(data.breasts) // task.training.batch_size) * task.training.local_epochs if data else 0
+    steps = _steps_per_round(data, task) if data else 0
     return Resources(
         cache_bytes=one * len(examined.views),
         disk_free_bytes=free_bytes(examined.site.cache),
@@ -96,6 +97,18 @@ def _training_data(examined: Examination) -> SiteData | None:
         return None
 
 
+def _steps_per_round(data: SiteData, task: TaskConfig) -> int:
+    plan = _plan(data, task)
+    return plan.steps if plan else -(-len(data.breasts) // task.training.batch_size) * task.training.local_epochs
+
+
+def _plan(data: SiteData, task: TaskConfig) -> Steps | None:
+    """Of private training; time and memory do not depend on how much noise there is."""
+    if task.privacy.unit == "none":
+        return None
+    return steps_of_round(task.privacy, task.training.local_epochs, data.patients, 1.0)
+
+
 def _trial(data: SiteData, task: TaskConfig) -> tuple[float, int]:
     """Seconds a step, after one that does not count, and the peak memory of the process in bytes."""
     order = np.argsort(-work_of(task).kinds(data, task), kind="stable")
@@ -109,8 +122,8 @@ def _trial(data: SiteData, task: TaskConfig) -> tuple[float, int]:
     once = replace(task, training=replace(task.training, local_epochs=1))
     model = build_network(task, seed=0)
     part = Round(1, 1, 0, f"{data.site}: trial")
-    train(model, few, once, part)
-    result = train(model, few, once, part)
+    train(model, few, once, part, _plan(few, once))
+    result = train(model, few, once, part, _plan(few, once))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return result.seconds / result.steps, peak
 

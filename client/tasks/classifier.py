@@ -17,6 +17,7 @@ from client.explanation.report import draw_gallery, explain
 from client.inference import predict
 from client.site import Site
 from client.tasks.inquiry import Inquiry
+from client.tasks.losses import Losses
 from common.configuration import TaskConfig
 from common.data.augmentation import augment
 from common.data.dataset import SiteData, make_batch
@@ -58,21 +59,23 @@ def epoch(data: SiteData, task: TaskConfig, random: np.random.Generator) -> Indi
     return plain_epoch(len(data.breasts), random)
 
 
-def loss(
+def losses(
     model: BreastClassifier,
     compute: Compute,
     data: SiteData,
     indices: Indices,
     task: TaskConfig,
     random: torch.Generator,
-) -> torch.Tensor:
+) -> Losses:
     """Binary cross-entropy of each breast's pooled logit."""
     batch = make_batch(data, indices)
     images = augment(batch.images, task.training.augmentation, random)
     with compute.autocast():
         views = model(compute.place(images))
     logits = pool_views(views.float(), batch.breast_of_image.to(compute.device), len(batch.targets))
-    return functional.binary_cross_entropy_with_logits(logits, batch.targets.to(compute.device))
+    targets = batch.targets.to(compute.device)
+    values = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return Losses(values, torch.arange(len(targets)))
 
 
 def validate(model: BreastClassifier, data: SiteData, task: TaskConfig, name: str) -> EvaluationReport:
@@ -94,7 +97,8 @@ def examine(
     report = measured(data, logits, task.evaluation, inquiry.seed)
     background = choose_background(training, task.evaluation.background, inquiry.seed)
     draw_gallery(model, data, background, logits, task.evaluation, site)
-    scores = explain(model, data, background, task.evaluation, site.name, inquiry.seed)
+    full = task.evaluation.quality == "full"
+    scores = explain(model, data, background, task.evaluation, site.name, inquiry.seed, full=full)
     return replace(report, explanations=scores)
 
 

@@ -18,6 +18,7 @@ from client.explanation.detected import DetectedScore
 from client.explanation.report import explain
 from client.site import Site
 from client.tasks.inquiry import Inquiry
+from client.tasks.losses import Losses
 from common.configuration import TaskConfig
 from common.data.augmentation import augment_with_boxes
 from common.data.dataset import SiteData, make_batch
@@ -59,21 +60,21 @@ def epoch(data: SiteData, task: TaskConfig, random: np.random.Generator) -> Indi
     return lesion_epoch(kinds(data, task), task.detector.lesion_share, random)
 
 
-def loss(
+def losses(
     model: MassDetector,
     compute: Compute,
     data: SiteData,
     indices: Indices,
     task: TaskConfig,
     random: torch.Generator,
-) -> torch.Tensor:
-    """Mean loss of the breasts' views."""
+) -> Losses:
+    """Loss of each view."""
     batch = make_batch(data, indices)
     boxes = batch_boxes(data, indices, task.detector.lesions)
     images, boxes = augment_with_boxes(batch.images, boxes, task.training.augmentation, random)
     with compute.autocast():
         found = model(compute.place(images))
-    return model.losses(found, boxes).mean()
+    return Losses(model.losses(found, boxes), batch.breast_of_image)
 
 
 def validate(model: MassDetector, data: SiteData, task: TaskConfig, name: str) -> EvaluationReport:
@@ -93,7 +94,10 @@ def examine(
     reading = read_site(model, data, task, inquiry.name)
     draw_gallery(data, reading, task.evaluation, site)
     report = measured(data, reading, task.evaluation, inquiry.seed)
-    return replace(report, explanations=explained(model, data, task, inquiry, training))
+    background = choose_background(training, task.evaluation.background, inquiry.seed)
+    full, explained_model = task.evaluation.quality == "full", DetectedScore(model)
+    scores = explain(explained_model, data, background, task.evaluation, inquiry.name, inquiry.seed, full=full)
+    return replace(report, explanations=scores)
 
 
 def explained(

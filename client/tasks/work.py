@@ -12,6 +12,7 @@ from client.compute import Compute
 from client.site import Site
 from client.tasks import classifier, detector
 from client.tasks.inquiry import Inquiry
+from client.tasks.losses import Losses
 from common.configuration import TaskConfig
 from common.data.dataset import SiteData
 from common.data.sampling import Indices
@@ -43,7 +44,7 @@ class LocalWork(Protocol[Model]):
         """Order in which breasts are visited."""
         ...
 
-    def loss(
+    def losses(
         self,
         model: Model,
         compute: Compute,
@@ -51,8 +52,8 @@ class LocalWork(Protocol[Model]):
         indices: Indices,
         task: TaskConfig,
         random: torch.Generator,
-    ) -> torch.Tensor:
-        """Loss of a batch of breasts, augmented."""
+    ) -> Losses:
+        """Losses of a batch of breasts, augmented; none of them depends on another's patient."""
         ...
 
     def validate(self, model: Model, data: SiteData, task: TaskConfig, name: str) -> EvaluationReport:

@@ -2,6 +2,7 @@
 
 from common.configuration.loading import (
     load_run,
+    load_run_settings,
     load_task,
     names,
     read_run,
@@ -21,6 +22,7 @@ from common.configuration.schema import (
     MethodConfig,
     ModelConfig,
     PhantomConfig,
+    PrivacyConfig,
     RunConfig,
     TaskConfig,
     TrainingConfig,
@@ -37,10 +39,12 @@ __all__ = [
     "MethodConfig",
     "ModelConfig",
     "PhantomConfig",
+    "PrivacyConfig",
     "RunConfig",
     "TaskConfig",
     "TrainingConfig",
     "load_run",
+    "load_run_settings",
     "load_task",
     "names",
     "read_run",

@@ -65,6 +65,22 @@ IMPOSSIBLE = (
         "there is no batch normalisation that a site could keep to itself",
         "set model.norm=batch with another backbone than convnext_tiny, or method.shared_parameters=all",
     ),
+    Impossible(
+        ("method.central_noise_multiplier", "model.norm"),
+        lambda flat: (
+            bool(flat.get("method.central_noise_multiplier"))
+            and flat.get("model.norm") == "batch"
+            and flat.get("model.backbone") != "convnext_tiny"
+        ),
+        "noise on the running variances of batch normalisation makes some of them negative",
+        "set model.norm=group",
+    ),
+    Impossible(
+        ("method.central_clip_norm", "method.local_objective"),
+        lambda flat: flat.get("method.central_clip_norm") is not None and _objective("control_variates")(flat),
+        "the server's control variate would be made of updates that were neither clipped nor hidden",
+        "choose another method.local_objective",
+    ),
 )
 
 

@@ -23,9 +23,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "method.shared_parameters": ("all", "norm_statistics_local", "norm_local", "backbone"),
     "method.site_weights": ("patients", "equal", "generalisation_gap", "worst_site", "gradient_agreement"),
     "method.server_optimizer": ("average", "momentum", "adam", "yogi"),
+    "privacy.unit": ("none", "patient"),
+    "privacy.engine": ("accumulated", "vectorised"),
+    "privacy.accountant": ("prv", "rdp"),
     "federation.wire_dtype": ("bfloat16", "float32"),
     "federation.selection": ("validation_auc", "validation_froc", "last"),
     "evaluation.hit_rule": ("iou", "centre"),
+    "evaluation.quality": ("basic", "full"),
     "evaluation.explainers": (
         "gradcam",
         "gradcam++",
@@ -86,6 +90,14 @@ RANGES: dict[str, tuple[float, float]] = {
     "method.server_momentum": (0.0, 0.999),
     "method.server_second_moment": (0.0, 0.9999),
     "method.server_tau": (1e-8, 1.0),
+    "method.central_clip_norm": (1e-6, 1e6),
+    "method.central_noise_multiplier": (0.0, 1e4),
+    "privacy.epsilon": (0.05, 100.0),
+    "privacy.noise_multiplier": (0.0, 1000.0),
+    "privacy.delta": (1e-12, 0.1),
+    "privacy.clip_norm": (1e-6, 1e6),
+    "privacy.patients_per_step": (1, 100_000),
+    "privacy.augmentations": (1, 64),
     "federation.rounds": (1, 100_000),
     "federation.quorum": (0.0, 1.0),
     "federation.joining_seconds": (0.0, 1e7),
@@ -153,6 +165,27 @@ def check_values(flat: dict[str, Any]) -> None:
             "the smallest lesions are as large as the largest",
             where="detector.smallest_mm, detector.largest_mm",
             do="choose the smaller side first",
+        )
+    if flat.get("privacy.unit") == "patient":
+        budgets = [flat.get(f"privacy.{name}") for name in ("epsilon", "noise_multiplier")]
+        if budgets.count(None) != 1:
+            raise ConfigurationError(
+                "private training needs either a budget or a noise level"
+                + ("" if None in budgets else ", and both are set"),
+                where="privacy.epsilon, privacy.noise_multiplier",
+                do="set one of the two, e.g. privacy.epsilon=8",
+            )
+    if flat.get("method.central_noise_multiplier") and flat.get("method.central_clip_norm") is None:
+        raise ConfigurationError(
+            "noise at the server is a multiple of a norm that is not set",
+            where="method.central_noise_multiplier",
+            do="set method.central_clip_norm, or method=dp-fedavg",
+        )
+    if flat.get("method.central_clip_norm") is not None and flat.get("method.site_weights") != "equal":
+        raise ConfigurationError(
+            "where updates are clipped at the server, all sites must weigh the same",
+            where="method.site_weights",
+            do="set method.site_weights=equal: a heavier site would move the mean by more than the noise covers",
         )
     if flat.get("federation.selection") == "validation_froc" and flat.get("task") != "detector":
         raise ConfigurationError(

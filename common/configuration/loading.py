@@ -184,10 +184,21 @@ def load_task(settings_of: str | None, overrides: list[str] | None = None) -> Ta
     """
     if settings_of is None:
         return _merge([("command line", dotlist(overrides or []))], TaskConfig)
+    return task_of(load_run_settings(settings_of, overrides))
+
+
+def load_run_settings(settings_of: str | None, overrides: list[str] | None = None) -> RunConfig:
+    """The same of a whole run, with what stays at the coordinator.
+
+    Raises:
+        ConfigurationError: as :func:`load_run`.
+    """
+    if settings_of is None:
+        return _merge([("command line", dotlist(overrides or []))], RunConfig)
     if settings_of.endswith((".yaml", ".yml")) and isinstance(_read_yaml(Path(settings_of)).get("method"), DictConfig):
         resolved = [(settings_of, _read_yaml(Path(settings_of))), ("command line", dotlist(overrides or []))]
-        return task_of(_merge(resolved, RunConfig))
-    return task_of(load_run(settings_of, overrides))
+        return _merge(resolved, RunConfig)
+    return load_run(settings_of, overrides)
 
 
 def read_run(path: Path) -> RunConfig:

@@ -156,6 +156,34 @@ class MethodConfig:
     server_second_moment: float = 0.99
     server_tau: float = 1e-3
     """Adaptivity of ``adam`` and ``yogi``: added to the root of the second moment, which begins at its square."""
+    central_clip_norm: float | None = None
+    """Largest norm (L2) of a site's update; the server shrinks longer ones. Needs ``site_weights`` ``equal``."""
+    central_noise_multiplier: float = 0.0
+    """Noise that the server adds to the sum of the updates, as a multiple of ``central_clip_norm``."""
+
+
+@dataclass
+class PrivacyConfig:
+    """Differential privacy of training, for patients and not for images (docs/privacy.md)."""
+
+    unit: str = "none"
+    """``none`` (no guarantee) or ``patient``."""
+    epsilon: float | None = None
+    """Of the whole run at each site: each finds the noise that its own number of patients needs."""
+    noise_multiplier: float | None = None
+    """Instead of ``epsilon``: standard deviation of the noise as a multiple of ``clip_norm``."""
+    delta: float | None = None
+    """Less than one over a site's training patients; not set: a tenth of that."""
+    clip_norm: float = 1.0
+    """Largest norm (L2) of one patient's gradient."""
+    patients_per_step: int = 16
+    """Expected: every patient is drawn with the same probability, independently (Poisson sampling)."""
+    engine: str = "accumulated"
+    """Gradients of single patients by one backward pass each (``accumulated``) or by Opacus (``vectorised``)."""
+    augmentations: int = 1
+    """Augmented copies of a patient's images whose gradients are averaged before clipping (De et al. 2022)."""
+    accountant: str = "prv"
+    """``prv`` (tighter) or ``rdp``."""
 
 
 @dataclass
@@ -200,6 +228,9 @@ class EvaluationConfig:
     """Malignant test breasts with known boxes on which explanations are scored, per site."""
     explainers: list[str] = field(default_factory=lambda: ["hirescam", "gradcam", "shap"])
     """Explainers that are scored, by name; the first one draws the gallery."""
+    quality: str = "basic"
+    """At the end measure explanations by the boxes and by forgetting (``basic``), or also, much longer, by overlap,
+    deletion, insertion, faithfulness, steadiness and agreement between methods (``full``)."""
     background: int = 8
     """Views of the site's training patients that ``shap`` and ``expected_gradients`` compare with."""
 
@@ -236,6 +267,7 @@ class TaskConfig:
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 

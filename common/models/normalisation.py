@@ -7,6 +7,9 @@ from math import gcd
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from common.errors import MixedPatientsError
 
 GROUPS = 32
 
@@ -37,6 +40,26 @@ def fix_statistics(module: nn.Module) -> None:
     for child in module.modules():
         if isinstance(child, nn.BatchNorm2d):
             child.eval()
+
+
+def require_separate(model: nn.Module) -> None:
+    """Refuse a network that lets the images of a batch change each other's results.
+
+    Frozen stages may have batch normalisation: it keeps its statistics there, and normalises every image by itself.
+
+    Args:
+        model: in training mode, as it will be trained.
+
+    Raises:
+        MixedPatientsError: a batch normalisation learns; its first one is named.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and module.training:
+            raise MixedPatientsError(
+                "batch normalisation mixes patients, so what one of them adds to an update has no bound",
+                where=f"model.norm (first at {name})",
+                do="set model.norm=group",
+            )
 
 
 def has_batch_norm(module: nn.Module) -> bool:

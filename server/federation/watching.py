@@ -11,7 +11,7 @@ from common.configuration import RunConfig, read_run
 from common.locking import is_held
 from server.federation.home import FederationHome
 from server.federation.runs import CONFIG, OPEN, PROGRESS, Run, State
-from server.history import RoundRecord, read_history
+from server.history import RoundRecord, SiteTraining, read_history
 
 POLL_SECONDS = 0.5
 _ROUND = re.compile(r"  round (\d+)/(\d+)  ")
@@ -63,12 +63,17 @@ def table(record: RoundRecord) -> Iterator[str]:
         froc = "" if seen is None or seen.froc is None else f"  FROC {seen.froc:.3f}"
         yield (
             f"    {name:12} {site.patients:5} patients  loss {site.loss:.3f}  update {site.update_norm:.3g}"
-            f"  weight {site.weight:.2f}  AUC {auc}{froc}  {site.seconds:.0f} s"
+            f"  weight {site.weight:.2f}  AUC {auc}{froc}{_spent(site)}  {site.seconds:.0f} s"
         )
     for item in record.quarantined:
         yield f"    {item.site:12} not used: {item.error}: {item.meaning}"
     for name in record.missing:
         yield f"    {name:12} no reply in time; welcome in the next round"
+
+
+def _spent(site: SiteTraining) -> str:
+    """What the run has cost the site's patients, where they are protected."""
+    return f"  epsilon {site.privacy.epsilon:.2f}" if site.privacy else ""
 
 
 def time_left(records: list[RoundRecord], rounds: int) -> str:

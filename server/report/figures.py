@@ -105,6 +105,22 @@ def loss_curve(run: Run, styles: dict[str, SiteStyle]) -> str:
     )
 
 
+def privacy_curve(run: Run, styles: dict[str, SiteStyle]) -> str:
+    """What the run has cost each site's patients, round by round; a round that a site missed costs nothing."""
+    sites = [site for site in run.trained() if site in run.summary.privacy]
+    series = {site: _spent(run.rounds, site) for site in sites}
+    return _curves("privacy", "Privacy spent", "epsilon", run, run.rounds, styles, series) if series else ""
+
+
+def _spent(entries: list[RoundRecord], site: str) -> list[float | None]:
+    spent, last = [], None
+    for entry in entries:
+        found = entry.train[site].privacy if site in entry.train else None
+        last = found.epsilon if found else last
+        spent.append(last)
+    return spent
+
+
 def explanation_curves(run: Run, styles: dict[str, SiteStyle]) -> list[str]:
     """How the first explainer's maps agree with the boxes of the validation patients, per site and explained round."""
     method = run.config.evaluation.explainers[0]

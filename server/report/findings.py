@@ -1,10 +1,10 @@
-"""What the numbers of a run say: mean, worst site, comparison with baselines, explanations against controls."""
+"""What the numbers of a run say: mean, worst site, comparison with baselines."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.protocol import CONTROLS, Estimate, EvaluationReport, ExplanationScore, FrocReport
+from common.protocol import Estimate, EvaluationReport, FrocReport
 from server.report.numbers import defined, mean, number, signed
 from server.report.run_folder import Run
 
@@ -23,6 +23,7 @@ METHOD_NAMES = {
     "fedomg": "FedOMG",
     "fedadam": "FedAdam",
     "fedyogi": "FedYogi",
+    "dp-fedavg": "DP-FedAvg",
 }
 EXPLAINER_NAMES = {
     "gradcam": "Grad-CAM",
@@ -219,21 +220,3 @@ def troubles(run: Run) -> list[str]:
     return [
         f"{cause}, in round{'s' * (len(found) > 1)} {', '.join(map(str, found))}" for cause, found in rounds.items()
     ] + last
-
-
-def against_controls(scores: dict[str, ExplanationScore], method: str, measure: str) -> str:
-    """How an explainer stands against the controls on one site, for one measure.
-
-    Args:
-        scores: a site's explanation scores by method.
-        method: which of them; a control gives an empty answer.
-        measure: ``pointing_game`` or ``energy_in_box``.
-    """
-    controls: list[Estimate] = [getattr(scores[name], measure) for name in CONTROLS if name in scores]
-    own: Estimate = getattr(scores[method], measure)
-    if method in CONTROLS or len(controls) < len(CONTROLS) or not defined(own.value):
-        return ""
-    if not all(defined(control.value) and own.value > control.value for control in controls):
-        return "not above both controls"
-    apart = all(own.low is not None and control.high is not None and own.low > control.high for control in controls)
-    return "above both controls" if apart else "above both, intervals overlap"

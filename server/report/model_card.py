@@ -10,6 +10,7 @@ from pathlib import Path
 from common.atomic import write_text
 from common.metrics.froc import RATES
 from common.protocol import CONTROLS, Estimate
+from common.uncovered import NOT_COVERED
 from server.report.findings import (
     EXPLAINER_NAMES,
     at_rate,
@@ -240,10 +241,23 @@ def _limits(run: Run) -> str:
 
 def _privacy(run: Run) -> str:
     budgets = [
-        f"- {_safe(site)}: " + ", ".join(f"{_safe(str(key))} {_safe(str(value))}" for key, value in budget.items())
-        for site, budget in run.summary.privacy.items()
+        f"- {_safe(site)}: epsilon {found.epsilon:.4g}, delta {found.delta:.3g}, unit {_safe(found.unit)}"
+        for site, found in run.summary.privacy.items()
     ]
-    guarantee = "\n".join(budgets) if budgets else "Differential privacy: none in this run."
+    guarantee = "Differential privacy: none in this run."
+    if budgets:
+        covered = "\n".join(f"- {line}" for line in NOT_COVERED)
+        guarantee = (
+            "Differential privacy of training, spent by this run:\n\n"
+            + "\n".join(budgets)
+            + f"\n\nOutside this guarantee:\n\n{covered}"
+        )
+    central = run.summary.central_privacy
+    if central:
+        guarantee += (
+            f"\n\nNoise at the server, for whoever sees the models but not the updates: epsilon {central.epsilon:.4g}, "
+            f"delta {central.delta:.3g}, unit {_safe(central.unit)}."
+        )
     return (
         f"## Privacy\n\n{guarantee}\n\n"
         "Images stayed at their sites; model updates and the statistics shown here left them. "

@@ -15,11 +15,11 @@ from common.configuration import to_yaml
 from common.metrics.froc import RATES
 from common.page.drawing import SiteStyle, site_styles
 from common.page.style import style_sheet
-from common.protocol import CONTROLS, Estimate, EvaluationReport, ExplanationScore
-from server.report import figures, numbers
+from common.protocol import CONTROLS, Estimate, EvaluationReport
+from common.uncovered import NOT_COVERED
+from server.report import explanations, figures, numbers
 from server.report.findings import (
     EXPLAINER_NAMES,
-    against_controls,
     at_rate,
     aucs,
     frocs,
@@ -36,16 +36,6 @@ from server.report.findings import (
 from server.report.own_models import own_layers, personal_models
 from server.report.pictures import TOTAL_BYTES, Gallery, embed
 from server.report.run_folder import Run, SiteData, read_run_folder
-
-MEASURES = {
-    "pointing_game": ("Pointing game", "How often the brightest point of the map lies inside the lesion's box"),
-    "energy_in_box": ("Energy in the box", "The share of the whole map that lies inside the lesion's box"),
-    "randomised": (
-        "Does the map ask the model?",
-        "Rank correlation with the map of a network that has forgotten everything: near 1, the map would be the same "
-        "had the network learnt nothing",
-    ),
-}
 
 RATE = 1.0
 """False positives an image at which detectors are compared in one figure."""
@@ -138,12 +128,17 @@ def render(run: Run) -> str:
         rates=RATES,
         at_rate=at_rate,
         froc_matrix=_froc_matrix(run),
-        explainers=_explainers(run),
+        explainers=explanations.explainers(run),
         looks=[Markup(curve) for curve in figures.explanation_curves(run, styles)],
-        measures=MEASURES,
+        spent=Markup(figures.privacy_curve(run, styles)),
+        not_covered=NOT_COVERED,
+        measures=[(measure, explanations.verdicts(run, measure)) for measure in explanations.measures(run)],
+        agreements=explanations.agreements(run),
+        figure=explanations.figure,
+        views_of=explanations.views,
         controls=CONTROLS,
         explainer_names=EXPLAINER_NAMES,
-        against_controls=against_controls,
+        against_controls=explanations.against_controls,
         settings=to_yaml(run.config),
         versions=versions(),
         heat=_heat,
@@ -251,17 +246,6 @@ def _froc_matrix(run: Run) -> list[MatrixRow]:
         rows.append(MatrixRow("pooled", None, {name: found[key] for name, found in baselines.pooled.items()}))
     federated = {name: at_rate(curve, RATE) for name, curve in frocs(run, run.trained() + run.unseen()).items()}
     return [*rows, MatrixRow("federated", None, federated)]
-
-
-def _explainers(run: Run) -> list[str]:
-    """Methods that were asked for, if any was scored anywhere; controls last."""
-    scored: dict[str, ExplanationScore] = {}
-    for site in run.trained() + run.unseen():
-        scored |= report.explanations if (report := run.report_of(site)) else {}
-    if not scored:
-        return []
-    methods = dict.fromkeys([*run.config.evaluation.explainers, *scored])
-    return [name for name in methods if name not in CONTROLS] + [name for name in CONTROLS if name in scored]
 
 
 def _heat(value: float | None) -> str:

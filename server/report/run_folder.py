@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.configuration import RunConfig, read_run
 from common.errors import CheckpointError
-from common.protocol import Estimate, EvaluationReport
+from common.protocol import Estimate, EvaluationReport, PrivacySpent
 from server.history import Quarantined, RoundRecord
 
 Record = TypeVar("Record")
@@ -76,6 +76,8 @@ class SiteData:
     skipped: int = 0
     inverted: int = 0
     splits: dict[str, SplitCounts] = field(default_factory=dict)
+    planned: PrivacySpent | None = None
+    """What the whole run was to cost its patients."""
     source: str = ""
     left_out: str = ""
 
@@ -98,7 +100,8 @@ class Summary:
     """The parts of ``summary.json`` that stand nowhere else."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    privacy: dict[str, dict[str, Any]] = field(default_factory=dict)
+    privacy: dict[str, PrivacySpent] = field(default_factory=dict)
+    central_privacy: PrivacySpent | None = None
 
 
 @dataclass(frozen=True)

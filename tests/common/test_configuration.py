@@ -57,6 +57,22 @@ def test_wrong_overrides_are_named_with_what_to_do(override, says):
         load_run("tiny", [override])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["method.central_clip_norm=1"], "all sites must weigh the same"),
+        (["method.central_noise_multiplier=1", "method.site_weights=equal"], "a multiple of a norm that is not set"),
+        (["method=dp-fedavg", "method.site_weights=patients"], "all sites must weigh the same"),
+        (["method=dp-fedavg", "model.norm=batch"], "running variances"),
+        (["method=dp-fedavg", "method.local_objective=control_variates", "training.optimizer=sgd"], "neither clipped"),
+    ],
+)
+def test_what_noise_at_the_server_needs(overrides, says):
+    assert load_run("tiny", ["method=dp-fedavg"]).method.central_clip_norm == 1.0
+    with pytest.raises(ConfigurationError, match=says):
+        load_run("tiny", overrides)
+
+
 def test_fractions_must_leave_something_to_train_on():
     with pytest.raises(ConfigurationError, match="nothing to train on"):
         load_run("tiny", ["data.validation_fraction=0.6", "data.test_fraction=0.5"])

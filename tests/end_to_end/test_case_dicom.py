@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -21,6 +22,15 @@ from common.processes import free_port
 
 CAPTURE, SEGMENTATION = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.66.4"
 PRESENTATION, REPORT = "1.2.840.10008.5.1.4.1.1.11.1", "1.2.840.10008.5.1.4.1.1.88.33"
+CAD_REPORT = "1.2.840.10008.5.1.4.1.1.88.50"
+PIXELMED = [Path("/usr/share/java") / name for name in ("pixelmed.jar", "commons-codec.jar", "hsqldb.jar")]
+NO_LIMITS = [f"-Djdk.xml.xpath{what}Limit=0" for what in ("TotalOp", "ExprOp", "ExprGrp")]
+"""Its style sheet has more expressions than Java lets pass."""
+ITS_OWN = (
+    ('Individual Impression/Recommendation")/', "expected HAS PROPERTIES - found CONTAINS"),
+    ("Template 4023 CADOperatingPoints", "NUM *", "found 2 content items but expected 1"),
+)
+"""Errors of the validator itself: words of each."""
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +69,10 @@ def source_of(made, originals):
 
 
 def test_every_view_has_its_objects_and_every_exam_its_report(objects):
-    kinds = {kind: len(of_kind(objects, kind)) for kind in (CAPTURE, SEGMENTATION, PRESENTATION, REPORT)}
+    kinds = {kind: len(of_kind(objects, kind)) for kind in (CAPTURE, SEGMENTATION, PRESENTATION, REPORT, CAD_REPORT)}
     assert kinds[CAPTURE] == kinds[SEGMENTATION] == 4
     assert 0 < kinds[PRESENTATION] <= 4
-    assert kinds[REPORT] == 2
+    assert kinds[REPORT] == kinds[CAD_REPORT] == 2
     assert sum(kinds.values()) == len(objects)
 
 
@@ -83,12 +93,37 @@ def test_an_independent_validator_finds_no_errors(objects):
         assert "Error" not in result.stdout + result.stderr, (path.name, result.stderr)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("java") is None or not all(path.exists() for path in PIXELMED),
+    reason="no PixelMed here (Debian: libpixelmed-java)",
+)
+def test_a_cad_report_keeps_to_the_templates_row_by_row(objects, tmp_path):
+    """PixelMed knows TID 4000 and what it includes, with its context groups and conditions.
+
+    It errs about what these kinds of line say. An impression in an individual impression (TID 4003 row 3) is a property
+    for it: the standard writes CONTAINS, and dcmtk reads no container that has properties. It counts both numbers
+    of an operating point (TID 4023 rows 8 and 9, named by the axes) for each of the two. dcmtk and dicom3tools accept
+    a table of points as a property of a code.
+    """
+    of_kind(objects, CAD_REPORT)[0].save_as(tmp_path / "cad.dcm", enforce_file_format=True)
+    command = ["java", *NO_LIMITS, "-cp", ":".join(map(str, PIXELMED)), "com.pixelmed.validate.DicomSRValidator"]
+    said = subprocess.run([*command, tmp_path / "cad.dcm"], capture_output=True, text=True, timeout=300).stdout
+    assert "Found Root Template TID_4000" in said and "IOD validation complete" in said
+    wrong = [line for line in said.splitlines() if line.startswith("Error")]
+    assert wrong
+    assert not [line for line in wrong if not any(all(words in line for words in known) for known in ITS_OWN)]
+
+
 @pytest.mark.skipif(shutil.which("dsrdump") is None, reason="no dcmtk here")
 def test_dcmtk_opens_everything(objects):
     for path, made in objects.items():
         if made.SOPClassUID == REPORT:
             shown = subprocess.run(["dsrdump", path], capture_output=True, text=True, check=True).stdout
             assert "Probability of malignancy" in shown and "Breast structure" in shown
+        elif made.SOPClassUID == CAD_REPORT:
+            shown = subprocess.run(["dsrdump", path], capture_output=True, text=True, check=True).stdout
+            assert "Mammography CAD Report" in shown and "selected from 1.2." in shown
         elif made.SOPClassUID == CAPTURE:
             subprocess.run(["dcm2pnm", path, "/dev/null"], capture_output=True, check=True)
         else:
@@ -105,6 +140,97 @@ def polygons_of_report(made):
             (image,) = item.ContentSequence
             found.append((str(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID), item.GraphicData))
     return found
+
+
+def walked(item, path=(1,)):
+    """Every content item below one, with the places that lead to it, the root's first."""
+    yield path, item
+    for place, child in enumerate(item.get("ContentSequence", []), 1):
+        yield from walked(child, (*path, place))
+
+
+def named(item):
+    return item.ConceptNameCodeSequence[0].CodeMeaning if "ConceptNameCodeSequence" in item else ""
+
+
+def children(item, name):
+    return [child for child in item.get("ContentSequence", []) if named(child) == name]
+
+
+def test_a_cad_report_marks_the_same_regions_by_reference_to_its_library(objects):
+    """TID 4000: followed by hand from each mark to the image in the library, its outlines are the other report's."""
+    reports = {made.StudyInstanceUID: made for made in of_kind(objects, REPORT)}
+    for made in of_kind(objects, CAD_REPORT):
+        items = dict(walked(made))
+        outlines = []
+        for item in items.values():
+            if named(item) == "Single Image Finding":
+                (centre,), (outline,) = children(item, "Center"), children(item, "Outline")
+                (seen,) = outline.ContentSequence
+                assert seen.RelationshipType == "SELECTED FROM"
+                place = tuple(seen.ReferencedContentItemIdentifier)
+                assert tuple(centre.ContentSequence[0].ReferencedContentItemIdentifier) == place
+                assert named(items[place[:-1]]) == "Image Library"
+                image = str(items[place].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+                outlines.append((image, [*outline.GraphicData]))
+                x, y = np.reshape(outline.GraphicData, (-1, 2)).T
+                assert x.min() < centre.GraphicData[0] < x.max() and y.min() < centre.GraphicData[1] < y.max()
+        other = [(image, [*points]) for image, points in polygons_of_report(reports[made.StudyInstanceUID])]
+        assert outlines and sorted(outlines) == sorted(other)
+
+
+def tracked(items):
+    """Of a report's regions: what tracks them, by UID."""
+    found = {}
+    for item in items:
+        for uid in children(item, "Tracking Unique Identifier"):
+            (name,) = children(item, "Tracking Identifier")
+            found[str(uid.UID)] = name.TextValue
+    return found
+
+
+def test_a_region_is_tracked_by_one_uid_in_every_object(objects):
+    """A viewer can lead from a mark to its outline: report, CAD report and presentation state name it alike."""
+    of_report = tracked([item for made in of_kind(objects, REPORT) for _, item in walked(made)])
+    of_cad = tracked([item for made in of_kind(objects, CAD_REPORT) for _, item in walked(made)])
+    drawn_as = {
+        str(graphic.TrackingUID): graphic.TrackingID
+        for made in of_kind(objects, PRESENTATION)
+        for annotation in made.GraphicAnnotationSequence
+        for graphic in annotation.GraphicObjectSequence
+    }
+    assert of_cad and of_cad == drawn_as
+    assert of_cad.items() <= of_report.items()  # which tracks breasts, too
+
+
+def test_a_cad_report_says_the_score_and_what_a_workstation_may_show(objects):
+    reports = {made.StudyInstanceUID: made for made in of_kind(objects, REPORT)}
+    for made in of_kind(objects, CAD_REPORT):
+        items = [item for _, item in walked(made)]
+        (probability,) = (
+            float(item.MeasuredValueSequence[0].NumericValue)
+            for _, item in walked(reports[made.StudyInstanceUID])
+            if named(item) == "Probability of malignancy given by a neural network"
+        )
+        (certainty,) = (item for item in items if named(item) == "Certainty of Impression")
+        assert float(certainty.MeasuredValueSequence[0].NumericValue) == pytest.approx(100 * probability, abs=0.01)
+        intents = [item for item in items if named(item) == "Rendering Intent"]
+        assert {intent.ConceptCodeSequence[0].CodeValue for intent in intents} == {"111151"}  # optional, never required
+        points = [item for item in items if named(item) == "CAD Operating Point"]
+        (table,) = (item for item in items if named(item) == "CAD Operating Point Table")
+        limits = [children(row, "Probability of cancer") for row in children(table, "CAD Operating Point")]
+        limits = [float(one[0].MeasuredValueSequence[0].NumericValue) for one in limits if one]
+        assert limits == [50, 10, 0]
+        allowed = 1 + next(place for place, limit in enumerate(limits) if 100 * probability >= limit)
+        of_marks = [
+            int(child.MeasuredValueSequence[0].NumericValue)
+            for intent in intents
+            for child in children(intent, "CAD Operating Point")
+        ]
+        assert of_marks and set(of_marks) == {allowed}
+        assert len(points) == len(of_marks) + len(limits) + 1
+        (most,) = (item for item in items if named(item) == "Maximum CAD Operating Point")
+        assert int(most.MeasuredValueSequence[0].NumericValue) == len(limits)
 
 
 def drawn(original, points):
@@ -225,4 +351,4 @@ def test_an_original_without_spacing_has_its_objects_too(phantom, untrained, tmp
     result = call(site, "--model", untrained, "--worst", 1)
     assert result.exit_code == 0, result.output
     kinds = {pydicom.dcmread(path).SOPClassUID for path in site.reports.glob("cases/*/*/dicom/*.dcm")}
-    assert {CAPTURE, REPORT, SEGMENTATION} <= kinds
+    assert {CAPTURE, REPORT, SEGMENTATION, CAD_REPORT} <= kinds

@@ -1,9 +1,12 @@
 """``xai-client explain`` with a published model: pages as a radiologist opens them, pictures, and what is refused."""
 
+import csv
 import json
 import re
 import shutil
 import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -13,9 +16,11 @@ from typer.testing import CliRunner
 from client.cli import app
 from client.explanation.case.case import make_case
 from client.explanation.case.choice import exams
+from client.explanation.case.shelf import RECORD
 from client.site import Site, load_site
 from common.configuration import load_run
 from common.imaging.box import Box
+from common.locking import held
 from common.metrics.explanation import mask_of_boxes, overlap
 from common.models.published import read_published
 from server.app import initial_model
@@ -81,6 +86,71 @@ def test_a_second_call_leaves_finished_reports_and_replace_makes_them_anew(site,
     assert reports[0].stat().st_mtime_ns == before
     assert call(site, "--model", untrained, "--worst", 2, "--replace").exit_code == 0
     assert reports[0].stat().st_mtime_ns > before
+
+
+def small_site(phantom, folder, number):
+    """A site of so many exams of TUH, both classes among them; and the files of each."""
+    with (phantom / "TUH" / "manifest.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    of_exam = {}
+    for row in sorted(rows, key=lambda row: row["label"] != "malignant"):
+        of_exam.setdefault(row["exam_id"], []).append(row)
+    names = list(of_exam)
+    chosen = [*names[: number // 2], *names[-(number - number // 2) :]]
+    (folder / "dicom").mkdir(parents=True)
+    kept = [row for name in chosen for row in of_exam[name]]
+    with (folder / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(kept)
+    for row in kept:
+        shutil.copy(phantom / "TUH" / row["file"], folder / row["file"])
+    files = {name: [folder / row["file"] for row in of_exam[name]] for name in chosen}
+    return Site("TUH", folder, folder.parent / "state"), files
+
+
+def finished(site):
+    """Folder of every finished report to the time of its page."""
+    found = site.reports.glob(f"cases/*/[!.]*/{RECORD}")
+    return {path.parent: (path.parent / "report.html").stat().st_mtime_ns for path in found}
+
+
+def test_a_batch_that_is_killed_goes_on_where_it_stopped(phantom, untrained, tmp_path):
+    site, files = small_site(phantom, tmp_path / "TUH", 4)
+    command = [sys.executable, "-m", "client.cli", "--site", site.name, "--state", site.state, "explain", "--all",
+               "--data", site.data, "--model", untrained, "--method", "hirescam"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as batch:
+        deadline = time.monotonic() + 300
+        while not finished(site) and batch.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        batch.kill()  # SIGKILL: nothing of it can clean up
+    before = finished(site)
+    assert 1 <= len(before) < 4
+    shown = {path for path in site.reports.glob("cases/*/[!.]*") if path.is_dir()}
+    assert shown == set(before)  # no half report under a report's name
+    arguments = ("--model", untrained, "--method", "hirescam", "--all")
+    result = call(site, *arguments)
+    assert result.exit_code == 0, result.output
+    assert f"{len(before)} of 4 reports are finished already" in result.output
+    after = finished(site)
+    assert len(after) == 4 and before.items() <= after.items()
+    assert not list(site.reports.glob("cases/*/.*.partial"))
+    index = next(site.reports.glob("cases/*/index.html")).read_text()
+    assert all(f'href="{folder.name}/report.html"' in index for folder in after)
+
+    with held(next(iter(after)).parent / ".lock", "another"):
+        result = call(site, *arguments)
+    assert result.exit_code == 33 and "explain with this model runs already" in result.output
+
+    first, second = list(files)[:2]
+    original = files[first][0].read_bytes()
+    files[first][0].unlink()
+    result = call(site, "--model", untrained, "--method", "hirescam", "--replace", first, second)
+    assert result.exit_code == 46
+    assert f"1 of 2 exams could not be explained, first {first}" in result.output
+    files[first][0].write_bytes(original)
+    renewed = {folder for folder, moment in finished(site).items() if moment != after[folder]}
+    assert [folder.name.rsplit("-", 1)[0] for folder in renewed] == [re.sub("[^A-Za-z0-9]+", "-", second)]
 
 
 def test_a_map_comes_back_onto_the_original_where_the_doctors_box_is(site, untrained):

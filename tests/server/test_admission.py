@@ -1,6 +1,7 @@
 """Every way in which a reply can be bad, by name."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +15,13 @@ from common.parameters import rounded
 from common.protocol import (
     Estimate,
     EvaluationReport,
+    ExplanationQuality,
     ExplanationScore,
     FrocReport,
     PersonalFigures,
+    PrivacySpent,
     Refusal,
+    SiteDescription,
     TrainReport,
     encode,
 )
@@ -28,6 +32,7 @@ from server.admission import (
     UpdateNotFiniteError,
     UpdateTooLargeError,
     admit,
+    described_by,
     evaluated,
 )
 
@@ -96,6 +101,48 @@ def test_bad_replies_are_named(bad, error, says):
         checked(bad)
 
 
+SPENT = PrivacySpent(2.0, 0.01, "patient")
+
+
+@pytest.mark.parametrize(
+    ("unit", "spent", "says"),
+    [
+        ("patient", None, "a patient's privacy was asked for and nothing is said of it"),
+        ("none", SPENT, "asked: none"),
+        ("patient", replace(SPENT, unit="image"), "impossible privacy of a image"),
+        ("patient", replace(SPENT, epsilon=-0.1), "epsilon -0.1"),
+        ("patient", replace(SPENT, epsilon=float("inf")), "epsilon inf"),
+        ("patient", replace(SPENT, epsilon=float("nan")), "epsilon nan"),
+        ("patient", replace(SPENT, delta=0.0), "delta 0.0"),
+        ("patient", replace(SPENT, delta=0.1), "delta 0.1"),
+    ],
+)
+def test_privacy_is_promised_when_asked_for_and_only_as_it_can_be(unit, spent, says):
+    """One over ten patients is no delta."""
+    admit(reply(report=replace(REPORT, privacy=SPENT)), MODEL, "bfloat16", 100.0, 7, "patient")
+    admit(
+        reply(report=replace(REPORT, privacy=replace(SPENT, delta=0.2), counted=4)),
+        MODEL,
+        "bfloat16",
+        100.0,
+        7,
+        "patient",
+    )
+    with pytest.raises(ImpossibleFiguresError, match=says):
+        admit(reply(report=replace(REPORT, privacy=spent)), MODEL, "bfloat16", 100.0, 7, unit)
+
+
+def test_a_description_that_promises_what_was_not_asked_for_is_refused():
+    site = SiteDescription(9, 9, 18, 3, 0, 6, {}, "known", 0, 0, {}, "0.1.0", "0" * 64, SPENT)
+    assert described_by(encode(site), "patient").planned == SPENT
+    assert described_by(encode(replace(site, planned=None)), "patient").planned is None, (
+        "of a site that is only tested on"
+    )
+    for unit, planned in (("none", SPENT), ("patient", replace(SPENT, delta=1.0))):
+        with pytest.raises(ImpossibleFiguresError, match="impossible privacy"):
+            described_by(encode(replace(site, planned=planned)), unit)
+
+
 def test_an_update_damaged_on_the_way_is_found_by_its_digest():
     packed = pack({"w": torch.zeros(2, 3)}).copy()
     packed[-1] ^= 1
@@ -159,8 +206,19 @@ def froc(**changes):
 
 def explained(method="gradcam", **changes):
     good = {"pointing_game": Estimate(0.5), "energy_in_box": Estimate(0.1), "views": 8, "gap": 0.0,
-            "randomised": Estimate(-0.2, -0.3, 0.1)}  # fmt: skip
+            "randomised": Estimate(-0.2, -0.3, 0.1), "quality": quality(), "agreement": {"random": Estimate(-0.1)},
+            "ahead": lead(-0.4, "deletion") | lead(1.4, "faithfulness")}  # fmt: skip
     return {method: ExplanationScore(**good | changes)}
+
+
+def quality(**changes):
+    good = dict.fromkeys(("iou", "dice", "deletion", "insertion"), Estimate(0.2, 0.1, 0.3))
+    good |= {"views": 6, "faithfulness": Estimate(-0.1, -0.3, 0.1), "sensitivity": Estimate(3.5, 0.2, 8.0)}
+    return ExplanationQuality(**good | changes)
+
+
+def lead(value, measure="energy_in_box", controls=("intensity", "random")):
+    return {measure: dict.fromkeys(controls, Estimate(value))}
 
 
 EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 0.5, "auc": Estimate(0.75), "round": 7}
@@ -185,6 +243,27 @@ EVALUATION = {"patients": 4, "breasts": 5, "images": 8, "malignant": 2, "loss": 
         ({"explanations": explained(randomised=Estimate(-1.5))}, ImpossibleFiguresError, "impossible rank correlation"),
         ({"explanations": explained(views=-1)}, ImpossibleFiguresError, "impossible score"),
         ({"explanations": explained(gap=float("inf"))}, ImpossibleFiguresError, "impossible score"),
+        ({"explanations": explained(agreement={"mine": Estimate(0.1)})}, ImpossibleFiguresError, "that there is not"),
+        ({"explanations": explained(agreement={"random": Estimate(1.1)})}, ImpossibleFiguresError, "rank correlation"),
+        ({"explanations": explained(ahead=lead(1.1))}, ImpossibleFiguresError, "lead of gradcam"),
+        ({"explanations": explained(ahead=lead(2.1, "faithfulness"))}, ImpossibleFiguresError, "lead of gradcam"),
+        ({"explanations": explained(ahead=lead(0.1, "beauty"))}, ImpossibleFiguresError, "that there are not"),
+        ({"explanations": explained(ahead=lead(0.1, controls=["me"]))}, ImpossibleFiguresError, "that there are not"),
+        ({"explanations": explained(ahead=lead(0.1, controls=["random"]))}, ImpossibleFiguresError, "there are not"),
+        ({"explanations": explained(quality=quality(views=9))}, ImpossibleFiguresError, "9 of 8 views"),
+        ({"explanations": explained(quality=quality(views=-1))}, ImpossibleFiguresError, "-1 of 8 views"),
+        *(
+            ({"explanations": explained(quality=quality(**{name: Estimate(1.2)}))}, ImpossibleFiguresError, "score of")
+            for name in ("iou", "dice", "deletion", "insertion")
+        ),
+        *(
+            ({"explanations": explained(quality=quality(faithfulness=bad))}, ImpossibleFiguresError, "faithfulness of")
+            for bad in (Estimate(-1.1), Estimate(0.1, 0.0, 1.1), Estimate(float("nan")))
+        ),
+        *(
+            ({"explanations": explained(quality=quality(sensitivity=bad))}, ImpossibleFiguresError, "sensitivity of")
+            for bad in (Estimate(-0.1), Estimate(float("inf")), Estimate(float("nan")))
+        ),
         ({"auc": Estimate(0.5, -0.1, 0.6)}, ImpossibleFiguresError, "impossible AUC"),
         ({"sensitivity": Estimate(float("nan"))}, ImpossibleFiguresError, "impossible sensitivity"),
         ({"loss": float("inf")}, ImpossibleFiguresError, "impossible loss"),
@@ -203,7 +282,7 @@ def test_a_control_variate_needs_a_step():
     lazy = reply(report=TrainReport(9, 9, 3, 0, 0.5, 1.0, 7))
     assert admit(lazy, MODEL, "bfloat16", 100.0, 7).report.steps == 0
     with pytest.raises(ImpossibleFiguresError, match="counts or times"):
-        admit(lazy, MODEL, "bfloat16", 100.0, 7, 1)
+        admit(lazy, MODEL, "bfloat16", 100.0, 7, minimum_steps=1)
 
 
 @pytest.mark.parametrize(

@@ -43,3 +43,23 @@ def test_a_detector_is_not_begun_at_a_site_without_boxes():
     with pytest.raises(DisagreementError) as found:
         require_agreement({"MCS": SAME, "TUH": blind}, ["MCS", "TUH"])
     assert "TUH has no lesion boxes" in found.value.where and "MCS" not in found.value.where
+
+
+def refusing(error):
+    return SiteRefusedError(Refusal(error, "the run would overrun the budget"))
+
+
+@pytest.mark.parametrize("error", ["PolicyRefusalError", "PrivacyBudgetError"])
+def test_a_site_whose_policy_forbids_the_run_is_left_out_where_there_are_enough_others(error):
+    answers = {"MCS": SAME, "TUH": refusing(error), "RAW": SAME, "FAR": WireError("no answer")}
+    (left_out,) = require_agreement(answers, (), ["MCS", "TUH", "RAW"], 2)
+    assert (left_out.site, left_out.error, left_out.meaning) == ("TUH", error, "the run would overrun the budget")
+    for needed, others in ((3, {}), (2, {"RAW": replace(SAME, code="0" * 64)}), (2, {"RAW": refusing(error)})):
+        with pytest.raises(DisagreementError) as found:
+            require_agreement(answers | others, (), ["MCS", "TUH", "RAW"], needed)
+        assert "TUH's policy: the run would overrun the budget" in found.value.where
+
+
+def test_a_site_that_is_only_to_be_tested_on_is_not_left_out():
+    with pytest.raises(DisagreementError, match="UNSEEN's policy"):
+        require_agreement({"MCS": SAME, "UNSEEN": refusing("PolicyRefusalError")}, (), ["MCS"], 1)

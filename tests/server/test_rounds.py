@@ -5,7 +5,7 @@ import torch
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
-from common.configuration import FederationConfig, RunConfig
+from common.configuration import FederationConfig, MethodConfig, RunConfig
 from common.errors import QuorumError
 from common.packing import pack
 from common.protocol import Estimate, EvaluateTask, EvaluationReport, TrainReport, TrainTask, decode, encode
@@ -69,3 +69,15 @@ def test_without_a_quorum_the_run_stops_and_names_who_is_missing(tmp_path):
         run_rounds(federation(tmp_path, 1.0), {"w": torch.zeros(2)})
     assert "SLOW: no answer" in str(stopped.value)
     assert saved_rounds(tmp_path) == []
+
+
+def test_noise_at_the_server_covers_what_one_site_can_move(tmp_path):
+    """Updates (1, 1) and (5, 5) are clipped to a norm of 1, and SLOW's zeros count: 2 / (3 root 2) in each place."""
+    run = federation(tmp_path, 0.5)
+    run.config.federation.rounds = 1
+    run.config.method = MethodConfig(site_weights="equal", central_clip_norm=1.0, central_noise_multiplier=3.0)
+    run.normal = lambda count: torch.ones(count, dtype=torch.float64)
+    (record,) = run_rounds(run, {"w": torch.zeros(2)})
+    assert {name: site.weight for name, site in record.train.items()} == {"MCS": 0.5, "TUH": 0.5}
+    expected = (2 / 2**0.5 + 3.0) / 3
+    assert load(path_of(tmp_path, 1), run.config).model["w"].tolist() == pytest.approx([expected] * 2)

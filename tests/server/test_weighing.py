@@ -13,7 +13,7 @@ def record(number, own, common):
     """A round after which sites had these losses with their own and with the common model."""
     return RoundRecord(
         number,
-        train={site: SiteTraining(9, 9, 3, 2, 0.5, 1.0, 1.0, 0.3, loss) for site, loss in own.items()},
+        train={site: SiteTraining(9, 9, 3, 2, 0.5, 1.0, 1.0, 0.3, own_loss=loss) for site, loss in own.items()},
         validation={site: SiteValidation(0.8, loss, 9, 3) for site, loss in common.items()},
     )
 

@@ -14,6 +14,7 @@ import torch
 from client.evaluation import probabilities
 from client.explanation.case.choice import Exam
 from client.explanation.case.occlusion import WhatIf, control, hottest_region, what_if
+from client.explanation.maps import device_of
 from client.explanation.sanity import Explain
 from common.data.cache import CachedImage
 from common.data.dataset import SiteData
@@ -125,7 +126,8 @@ def _probability(published: PublishedModel, logit: float) -> float:
 def _score(model: BreastClassifier, images: Maps) -> npt.NDArray[np.float64]:
     """Logits of views."""
     with torch.inference_mode():
-        logits: npt.NDArray[np.float64] = model(torch.from_numpy(images)[:, None]).double().numpy()
+        placed = torch.from_numpy(images)[:, None].to(device_of(model))
+        logits: npt.NDArray[np.float64] = model(placed).double().cpu().numpy()
     return logits
 
 

@@ -20,6 +20,7 @@ def explain(
     ] = None,
     model: Annotated[Path, typer.Option(help="The run's model.safetensors.")] = Path("model.safetensors"),
     worst: Annotated[int, typer.Option(min=0, help="Also so many test exams that the model judged worst.")] = 0,
+    every: Annotated[bool, typer.Option("--all", help="All exams of the site, after those.")] = False,
     data: Annotated[
         Path | None, typer.Option(help="Folder with manifest.csv, or a CSV file. Default: the site's data folder.")
     ] = None,
@@ -33,15 +34,17 @@ def explain(
 ) -> None:
     """Write case reports: what the model says of an exam, where it looked, what would change its mind.
 
-    Pages, pictures and DICOM objects (Secondary Capture, Segmentation, Presentation State, Structured Report) go to
+    Pages, pictures and DICOM objects (Secondary Capture, Segmentation, Presentation State, Structured Reports) go to
     reports/cases in the site's state folder and nowhere else, unless you --send the objects to your own archive. An
-    interrupted call goes on where it stopped.
+    interrupted call, killed or not, goes on where it stopped.
 
     Examples:
 
         xai-client --site TUH explain --model runs/demo/model.safetensors --worst 20
 
         xai-client --site TUH explain E0012 E0047 --model model.safetensors --method layercam --method shap
+
+        xai-client --site TUH explain --all --model model.safetensors --method hirescam
 
         xai-client --site TUH explain E0012 --model model.safetensors --send pacs.local:104/ARCHIVE
     """
@@ -55,7 +58,7 @@ def explain(
         published = read_published(model)
         archive = parse_archive(send) if send else None
         site = chosen.on_disk(data)
-        index = write_reports(site, published, methods or DEFAULT, exams or [], worst, replace, archive)
+        index = write_reports(site, published, methods or DEFAULT, exams or [], worst, every, replace, archive)
         return f"reports: {index}"
 
     guarded(work, "stopped; finished reports are kept, the same call goes on from there")

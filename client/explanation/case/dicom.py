@@ -1,8 +1,9 @@
 """A case report as DICOM objects, for the hospital's own viewer: all of the source's patient and study.
 
 Of every view whose original is a DICOM file: a Secondary Capture of the picture, a fractional Segmentation that is the
-map, a Grayscale Softcopy Presentation State with the outlines of the hot regions; of every exam a Comprehensive SR (TID
-1500) with the probability of each breast and the same outlines. Written with highdicom.
+map, a Grayscale Softcopy Presentation State with the outlines of the hot regions; of every study a Comprehensive SR
+(TID 1500) with the probability of each breast and the same outlines, written with highdicom, and the same as a
+Mammography CAD SR (TID 4000).
 """
 
 from __future__ import annotations
@@ -16,20 +17,29 @@ from typing import Any
 
 import highdicom as hd
 import numpy as np
-import pydicom
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian
 
-from client.explanation.case.case import Case, CaseBreast, CaseView, picture_name
-from client.explanation.case.regions import Region, hot_regions
+from client.explanation.case.cad_sr import cad_report
+from client.explanation.case.case import Case, picture_name
+from client.explanation.case.reliability import Reliability
+from client.explanation.case.sources import (
+    MAKER,
+    PRODUCT,
+    Source,
+    instances,
+    region_name,
+    shortened,
+    sources,
+    tracking_uid,
+    uid,
+)
 from common import progress
 from common.code import software_version
 from common.models.published import PublishedModel
 
-MAKER, PRODUCT = "xai-federation", "case report"
 SERIES = 9000
 """Series numbers count on from here."""
 SCHEME = "99XAIFED"
@@ -51,19 +61,9 @@ class Written:
     dataset: Dataset
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A view, its original, and its hot regions by the report's first method."""
-
-    item: CaseBreast
-    view: CaseView
-    original: Dataset
-    maximum: float
-    regions: tuple[Region, ...]
-    number: int
-
-
-def dicom_objects(case: Case, published: PublishedModel, method: str, pictures: dict[str, bytes]) -> Iterator[Written]:
+def dicom_objects(
+    case: Case, published: PublishedModel, method: str, pictures: dict[str, bytes], others: Reliability
+) -> Iterator[Written]:
     """Make the objects of a case; nothing for views whose originals are no DICOM files.
 
     An object that cannot be made, because the original's header lacks what it needs, is left out and said. The same
@@ -74,22 +74,24 @@ def dicom_objects(case: Case, published: PublishedModel, method: str, pictures: 
         published: the model.
         method: of the maps.
         pictures: PNG of each view by its ``picture_name``.
+        others: scores of other patients at this site.
     """
-    sources = list(_sources(case, method))
+    all_views = list(sources(case, method))
+    studies: dict[str, list[Source]] = {}
+    for source in all_views:
+        studies.setdefault(str(source.original.StudyInstanceUID), []).append(source)
     numbers = count(SERIES)
-    for source in sources:
+    for source in all_views:
         stem = picture_name(source.item, source.number)
-        about = _About(source, published, method)
+        about = _About(source, studies[str(source.original.StudyInstanceUID)], published, method)
         yield from _written(f"{stem}-picture.dcm", partial(about.capture, pictures[stem], next(numbers)))
         if source.maximum > 0:
             yield from _written(f"{stem}-map.dcm", partial(about.segmentation, next(numbers)))
         if source.regions:
             yield from _written(f"{stem}-outlines.dcm", partial(about.presentation, next(numbers)))
-    studies: dict[str, list[_Source]] = {}
-    for source in sources:
-        studies.setdefault(str(source.original.StudyInstanceUID), []).append(source)
     for place, some in enumerate(studies.values(), 1):
         yield from _written(f"report-{place}.dcm", partial(_report, some, published, method, next(numbers)))
+        yield from _written(f"cad-{place}.dcm", partial(cad_report, some, published, method, others, next(numbers)))
 
 
 def _written(name: str, make: Callable[[], Dataset]) -> Iterator[Written]:
@@ -99,35 +101,19 @@ def _written(name: str, make: Callable[[], Dataset]) -> Iterator[Written]:
         progress.say(f"no {name}: the original's header does not do: {error}")
 
 
-def _sources(case: Case, method: str) -> Iterator[_Source]:
-    for item in case.breasts:
-        maximum = max(float(view.found[method].max(initial=0.0)) for view in item.views)
-        for number, view in enumerate(item.views, 1):
-            try:
-                original = pydicom.dcmread(view.file)
-            except InvalidDicomError:
-                continue
-            regions = tuple(hot_regions(view.found[method], view.geometry, maximum))
-            yield _Source(item, view, original, maximum, regions, number)
-
-
-def _uid(published: PublishedModel, method: str, *parts: str) -> str:
-    return str(generate_uid(entropy_srcs=[published.digest, software_version(), method, *parts]))
-
-
 class _About:
     """What the objects of one view share."""
 
-    def __init__(self, source: _Source, published: PublishedModel, method: str) -> None:
-        self.source, self.method = source, method
+    def __init__(self, source: Source, study: Sequence[Source], published: PublishedModel, method: str) -> None:
+        self.source, self.study, self.method = source, study, method
         self.original, self.published = source.original, published
 
     def _common(self, kind: str, number: int) -> dict[str, Any]:
         instance = str(self.original.SOPInstanceUID)
         return {
-            "series_instance_uid": _uid(self.published, self.method, instance, kind, "series"),
+            "series_instance_uid": uid(self.published, self.method, instance, kind, "series"),
             "series_number": number,
-            "sop_instance_uid": _uid(self.published, self.method, instance, kind),
+            "sop_instance_uid": uid(self.published, self.method, instance, kind),
             "instance_number": 1,
             "manufacturer": MAKER,
         }
@@ -147,7 +133,7 @@ class _About:
             laterality=self.source.item.breast.laterality, patient_orientation=("A", "F"),
             transfer_syntax_uid=ExplicitVRLittleEndian,
         )  # fmt: skip
-        made.SeriesDescription = _shortened(f"{MAKER}: {self.method}")
+        made.SeriesDescription = shortened(f"{MAKER}: {self.method}")
         made.BurnedInAnnotation = "NO"
         made.PatientOrientation = self.original.get("PatientOrientation")  # highdicom knows none such as FL
         return _finished(made)
@@ -158,7 +144,7 @@ class _About:
         full = np.clip(view.geometry.map_to_stored(view.found[self.method]) / self.source.maximum, 0.0, 1.0)
         segment = hd.seg.SegmentDescription(
             segment_number=1,
-            segment_label=_shortened(self.method),
+            segment_label=shortened(self.method),
             segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
             segmented_property_type=SALIENCE,
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -172,7 +158,7 @@ class _About:
             fractional_type=hd.seg.SegmentationFractionalTypeValues.OCCUPANCY, omit_empty_frames=False,
             **self._common("map", number), **self._program(),
         )  # fmt: skip
-        made.SeriesDescription = _shortened(f"{MAKER}: {self.method}, map")
+        made.SeriesDescription = shortened(f"{MAKER}: {self.method}, map")
         made.PatientOrientation = self.original.get("PatientOrientation")
         # A projection has no slice thickness, which this sequence would have to tell; the original tells the spacing.
         made.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
@@ -180,12 +166,15 @@ class _About:
 
     def presentation(self, number: int) -> Dataset:
         """Outlines over the original, as a viewer shows them."""
+        side = self.source.item.breast.laterality
         layer = hd.pr.GraphicLayer("EXPLANATION", 1, f"hot regions by {self.method}", display_color=COLOUR)
         drawn = [
             hd.pr.GraphicObject(
                 hd.pr.GraphicTypeValues.POLYLINE, region.outline, hd.pr.AnnotationUnitsValues.PIXEL,
-                tracking_id=f"{self.method} {place}",
-                tracking_uid=_uid(self.published, self.method, str(self.original.SOPInstanceUID), f"region {place}"),
+                tracking_id=f"{side} {region_name(self.source, place)}",
+                tracking_uid=tracking_uid(
+                    self.published, self.method, self.study, side, region_name(self.source, place)
+                ),
             )
             for place, region in enumerate(self.source.regions, 1)
         ]  # fmt: skip
@@ -194,35 +183,35 @@ class _About:
             content_description=f"hot regions by {self.method}"[:64], graphic_layers=[layer],
             graphic_annotations=[hd.pr.GraphicAnnotation([self.original], layer, graphic_objects=drawn)],
         )  # fmt: skip
-        made.SeriesDescription = _shortened(f"{MAKER}: {self.method}, outlines")
-        made.Laterality = self.source.item.breast.laterality
+        made.SeriesDescription = shortened(f"{MAKER}: {self.method}, outlines")
+        made.Laterality = side
         return _finished(made)
 
 
-def _report(sources: Sequence[_Source], published: PublishedModel, method: str, number: int) -> Dataset:
-    originals = [source.original for source in sources]
+def _report(some: Sequence[Source], published: PublishedModel, method: str, number: int) -> Dataset:
+    originals = [source.original for source in some]
     algorithm = hd.sr.AlgorithmIdentification(MAKER, software_version(), [f"model {published.digest}", method])
     groups: list[Any] = []
-    for item in dict.fromkeys(source.item for source in sources):
+    for item in dict.fromkeys(source.item for source in some):
         site = [hd.sr.FindingSite(BREAST, laterality=SIDES[item.breast.laterality])]
         groups.append(
             hd.sr.MeasurementsAndQualitativeEvaluations(
-                _tracking(published, method, sources, item.breast.laterality, "breast"),
+                _tracking(published, method, some, item.breast.laterality, "breast"),
                 finding_sites=site,
                 algorithm_id=algorithm,
                 measurements=[_share(CANCER, item.probability)],
             )
         )
-        for source in sources:
+        for source in some:
             if source.item is not item:
                 continue
             seen = hd.sr.SourceImageForRegion.from_source_image(source.original)
             for place, region in enumerate(source.regions, 1):
                 outline = hd.sr.ImageRegion(hd.sr.GraphicTypeValues.POLYLINE, region.outline, seen)
-                what = f"{source.view.view} {source.number} region {place}"
+                what = region_name(source, place)
                 groups.append(
                     hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-                        _tracking(published, method, sources, item.breast.laterality, what),
+                        _tracking(published, method, some, item.breast.laterality, what),
                         outline,
                         finding_type=SALIENCE,
                         finding_sites=site,
@@ -231,7 +220,7 @@ def _report(sources: Sequence[_Source], published: PublishedModel, method: str, 
                     )
                 )
     device = hd.sr.DeviceObserverIdentifyingAttributes(
-        _uid(published, method, "device"), MAKER, MAKER, PRODUCT, published.digest[:16]
+        uid(published, method, "device"), MAKER, MAKER, PRODUCT, published.digest[:16]
     )
     content = hd.sr.MeasurementReport(
         hd.sr.ObservationContext(observer_device_context=hd.sr.ObserverContext(codes.DCM.Device, device)),
@@ -239,29 +228,23 @@ def _report(sources: Sequence[_Source], published: PublishedModel, method: str, 
         groups,
         referenced_images=[original for original in originals if "ImagerPixelSpacing" in original] or None,
     )
-    key = [str(source.original.SOPInstanceUID) for source in sources]
+    key = instances(some)
     made = hd.sr.ComprehensiveSR(
-        originals, content, _uid(published, method, *key, "report", "series"), number,
-        _uid(published, method, *key, "report"), 1, manufacturer=MAKER, is_complete=True,
+        originals, content, uid(published, method, *key, "report", "series"), number,
+        uid(published, method, *key, "report"), 1, manufacturer=MAKER, is_complete=True,
     )  # fmt: skip
-    made.SeriesDescription = _shortened(f"{MAKER}: report")
+    made.SeriesDescription = shortened(f"{MAKER}: report")
     return _finished(made)
 
 
 def _tracking(
-    published: PublishedModel, method: str, sources: Sequence[_Source], side: str, what: str
+    published: PublishedModel, method: str, some: Sequence[Source], side: str, what: str
 ) -> hd.sr.TrackingIdentifier:
-    key = [str(source.original.SOPInstanceUID) for source in sources]
-    return hd.sr.TrackingIdentifier(hd.UID(_uid(published, method, *key, side, what)), f"{side} {what}")
+    return hd.sr.TrackingIdentifier(hd.UID(tracking_uid(published, method, some, side, what)), f"{side} {what}")
 
 
 def _share(name: hd.sr.CodedConcept, value: float) -> hd.sr.Measurement:
     return hd.sr.Measurement(name, round(value, 4), codes.UCUM.NoUnits)
-
-
-def _shortened(text: str) -> str:
-    """For a Long String (PS3.5 6.2)."""
-    return text[:64]
 
 
 def _finished(made: Dataset) -> Dataset:

@@ -1,12 +1,13 @@
-"""Writes case reports into the site's state folder, one sub-folder an exam, and a page that lists them."""
+"""Writes case reports into the site's state folder, one sub-folder an exam, and a page that lists them.
+
+Thousands of exams may be asked for: one is in memory at a time, what is finished stays finished however the program
+ends, and the same call goes on from there.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import io
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources as package_files
 from pathlib import Path
 
@@ -17,14 +18,16 @@ from markupsafe import Markup
 from PIL import Image
 from pydicom.dataset import Dataset
 
+from client.compute import choose
 from client.evaluation import probabilities
 from client.explanation.background import choose_background
 from client.explanation.case.case import Case, CaseView, make_case, picture_name
-from client.explanation.case.choice import Exam, named, worst
+from client.explanation.case.choice import Exam, exams, named, worst
 from client.explanation.case.dicom import dicom_objects
 from client.explanation.case.page import heat, per_cent, render
 from client.explanation.case.reliability import Reliability
 from client.explanation.case.sending import Archive, send
+from client.explanation.case.shelf import Record, folder_name, put, record_in, records
 from client.explanation.detected import Explained
 from client.explanation.explainers import EXPLAINERS
 from client.explanation.maps import Maps
@@ -33,26 +36,21 @@ from client.inference import Logits, predict
 from client.pictures import outline_boxes
 from client.site import Site, load_site
 from common import progress
-from common.atomic import write_bytes, write_text
+from common.atomic import write_text
 from common.configuration.naming import nearest
 from common.data.dataset import SiteData
-from common.errors import CaseError
+from common.errors import CaseError, UnreadableImageError
 from common.imaging.box import Box
+from common.locking import held
 from common.models.published import PublishedModel
 from common.page.style import style_sheet
 
-REPORT, INDEX, DICOM = "report.html", "index.html", "dicom"
+REPORT, INDEX, DICOM, LOCK = "report.html", "index.html", "dicom", ".lock"
 OPACITY = 0.7
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A line of the index."""
-
-    folder: str
-    exam: Exam
-    probability: float
-    labels: str
+INDEX_EVERY = 100
+"""The index is renewed after so many reports, too, for who looks while a long call works."""
+SHOWN = 10
+"""Of the exams that could not be explained."""
 
 
 def write_reports(
@@ -61,30 +59,34 @@ def write_reports(
     methods: Sequence[str],
     wanted: Sequence[str],
     worst_exams: int,
+    all_exams: bool = False,
     replace: bool = False,
     archive: Archive | None = None,
 ) -> Path:
-    """Explain exams of a site; one that has a report of this model already is left as it is.
+    """Explain exams of a site; one that has a report of this model by these methods is left as it is.
 
     Args:
         site: whose exams.
-        published: the model.
+        published: the model; it works on the GPU where there is one.
         methods: names of explainers; the first is shown first.
         wanted: exams, patients or image files.
         worst_exams: so many test exams that the model judged worst, too.
+        all_exams: all others, too.
         replace: write finished reports anew.
         archive: where the DICOM objects of all these exams are sent to.
 
     Returns:
-        The index; reports lie beside it in ``reports/cases/MODEL``.
+        The index of all reports of this model; they lie beside it in ``reports/cases/MODEL``.
 
     Raises:
-        CaseError: nothing was asked for, or there is no such exam or explainer.
+        CaseError: nothing was asked for, there is no such exam or explainer, or an image is gone since it was
+            prepared; the other exams' reports are written, and sent.
         ExplainerError: an explainer cannot explain this network.
+        FederationStateError: another process writes reports of this model.
         SendingError: the archive does not take them; the reports are written.
         XaiFederationError: the site's data cannot be used, by name.
     """
-    if not wanted and not worst_exams:
+    if not wanted and not worst_exams and not all_exams:
         raise CaseError("which exams?", where="command line", do="name exams, patients or images, or give --worst 20")
     for method in methods:
         if method not in EXPLAINERS:
@@ -98,29 +100,99 @@ def write_reports(
     logits = predict(published.model, data, published.task.training, f"{site.name}: scores")
     chosen = dict.fromkeys(named(data, wanted))
     chosen |= dict.fromkeys(worst(data, logits, worst_exams) if worst_exams else ())
-    folder = site.reports / "cases" / published.digest[:12]
-    background = choose_background(data.of_split("train"), published.task.evaluation.background, seed=0)
-    explainers = {method: _explainer(method, background) for method in methods}
-    with progress.track(f"{site.name}: case reports", len(chosen)) as advance:
-        for exam in chosen:
-            place = folder / _folder_name(exam)
-            if replace or not (place / REPORT).exists():
-                case = make_case(published, explainers, data, exam, seed=0)
-                pictures = _pictures(case, methods[0])
-                for name, picture in pictures.items():
-                    write_bytes(place / f"{name}.png", picture)
-                for made in dicom_objects(case, published, methods[0], pictures):
-                    write_bytes(place / DICOM / made.name, _file(made.dataset))
-                others = reliability_without(exam.patient_id, data, logits, published)
-                write_text(place / REPORT, render(case, site.name, published, others, tuple(explainers)))
-            advance(1)
-    lines = [_listed(exam, data, logits, published) for exam in chosen]
-    write_text(folder / INDEX, _index(site.name, lines))
+    chosen |= dict.fromkeys(exams(data) if all_exams else ())
+    shelf = site.reports / "cases" / published.digest[:12]
+    work = _Work(site, published, tuple(methods), data, logits, shelf)
+    with held(shelf / LOCK, "explain with this model"):
+        failed = work.write([exam for exam in chosen if replace or not work.is_finished(exam)], len(chosen))
+        work.write_index(chosen)
     if archive is not None:
-        files = [file for exam in chosen for file in sorted((folder / _folder_name(exam) / DICOM).glob("*.dcm"))]
+        files = [file for exam in chosen for file in sorted((shelf / folder_name(exam) / DICOM).glob("*.dcm"))]
         number = send(files, archive)
         progress.say(f"{number} DICOM objects sent to {archive.host}:{archive.port}/{archive.title}")
-    return folder / INDEX
+    if failed:
+        first, error = next(iter(failed.items()))
+        raise CaseError(
+            f"{len(failed)} of {len(chosen)} exams could not be explained, first {first.exam_id or first.patient_id}: "
+            f"{error.what}",
+            where=error.where,
+            do="restore the images, then give the same command again; the other reports are finished",
+        )
+    return shelf / INDEX
+
+
+class _Work:
+    """Reports of one model by the same methods."""
+
+    def __init__(
+        self,
+        site: Site,
+        published: PublishedModel,
+        methods: tuple[str, ...],
+        data: SiteData,
+        logits: Logits,
+        shelf: Path,
+    ) -> None:
+        self.site, self.published, self.methods = site, published, methods
+        self.data, self.logits, self.shelf = data, logits, shelf
+
+    def is_finished(self, exam: Exam) -> bool:
+        """Whether the report is there and says what it would say now."""
+        record = record_in(self.shelf / folder_name(exam))
+        return record is not None and record.is_of(self.published.digest, self.methods)
+
+    def write(self, missing: Sequence[Exam], asked: int) -> Mapping[Exam, UnreadableImageError]:
+        """Write reports; exams that could not be explained, because an image is gone, are returned with the reason."""
+        failed: dict[Exam, UnreadableImageError] = {}
+        if len(missing) < asked:
+            progress.say(f"{self.site.name}: {asked - len(missing)} of {asked} reports are finished already")
+        if not missing:
+            return failed
+        model, task = self.published.model, self.published.task
+        background = choose_background(self.data.of_split("train"), task.evaluation.background, seed=0)
+        explainers = {method: _explainer(method, background) for method in self.methods}
+        model.to(choose(task.training).device)
+        try:
+            with progress.track(f"{self.site.name}: case reports", len(missing)) as advance:
+                for number, exam in enumerate(missing, 1):
+                    try:
+                        case = make_case(self.published, explainers, self.data, exam, seed=0)
+                        put(self.shelf, folder_name(exam), self._files(case), self._record(exam))
+                    except UnreadableImageError as error:
+                        failed[exam] = error
+                        if len(failed) <= SHOWN:
+                            progress.say(f"no report of {exam.exam_id or exam.patient_id}: {error}")
+                    if number % INDEX_EVERY == 0:
+                        self.write_index(())
+                    advance(1)
+        finally:
+            model.to("cpu")
+        return failed
+
+    def _files(self, case: Case) -> Iterator[tuple[str, bytes]]:
+        """All files of a report; one DICOM object is in memory at a time."""
+        first = self.methods[0]
+        pictures = _pictures(case, first)
+        for name, picture in pictures.items():
+            yield f"{name}.png", picture
+        others = reliability_without(case.patient_id, self.data, self.logits, self.published)
+        for made in dicom_objects(case, self.published, first, pictures, others):
+            yield f"{DICOM}/{made.name}", _file(made.dataset)
+        yield REPORT, render(case, self.site.name, self.published, others, self.methods).encode()
+
+    def _record(self, exam: Exam) -> Record:
+        chances = _chances(self.logits[list(exam.breasts)], self.published)
+        breasts = [self.data.breasts[index] for index in exam.breasts]
+        labels = ", ".join(f"{breast.laterality} {breast.label}" for breast in breasts)
+        highest = float(chances.max())
+        return Record(exam.patient_id, exam.exam_id, labels, highest, self.published.digest, self.methods)
+
+    def write_index(self, first: Iterable[Exam]) -> None:
+        """List all finished reports of the model, these first."""
+        found = records(self.shelf)
+        names = [name for exam in first if (name := folder_name(exam)) in found]
+        ordered = dict.fromkeys([*names, *found])
+        write_text(self.shelf / INDEX, _index(self.site.name, {name: found[name] for name in ordered}))
 
 
 def _explainer(method: str, background: torch.Tensor) -> Explain:
@@ -139,13 +211,6 @@ def reliability_without(patient: str, data: SiteData, logits: Logits, published:
     tested = np.array([breast.split == "test" and breast.patient_id != patient for breast in data.breasts])
     chances, malignant = _chances(logits, published), data.targets == 1
     return Reliability(chances[tested & malignant], chances[tested & ~malignant])
-
-
-def _folder_name(exam: Exam) -> str:
-    """A plain name for any identifier, different for different exams."""
-    full = f"{exam.patient_id}/{exam.exam_id}"
-    plain = re.sub(r"[^A-Za-z0-9]+", "-", exam.exam_id or exam.patient_id).strip("-")[:40]
-    return f"{plain or 'exam'}-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
 
 
 def _pictures(case: Case, method: str) -> dict[str, bytes]:
@@ -179,13 +244,7 @@ def _picture(view: CaseView, method: str, scale: float) -> bytes:
     return stream.getvalue()
 
 
-def _listed(exam: Exam, data: SiteData, logits: Logits, published: PublishedModel) -> Listed:
-    chances = _chances(logits[list(exam.breasts)], published)
-    labels = ", ".join(f"{data.breasts[index].laterality} {data.breasts[index].label}" for index in exam.breasts)
-    return Listed(_folder_name(exam), exam, float(chances.max()), labels)
-
-
-def _index(site: str, lines: Sequence[Listed]) -> str:
+def _index(site: str, lines: Mapping[str, Record]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["per_cent"] = per_cent
     template = (package_files.files("client.explanation.case") / "index.html.j2").read_text(encoding="utf-8")

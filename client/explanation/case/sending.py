@@ -54,7 +54,7 @@ def send(files: Sequence[Path], archive: Archive) -> int:
         raise SendingError(
             "there is nothing to send: these exams have no DICOM objects",
             where=where,
-            do="only originals that are DICOM files have some; reports of an older release get them with --replace",
+            do="only originals that are DICOM files have some",
         )
     datasets = {path: pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"]) for path in files}
     entity = AE(OURS)

@@ -133,7 +133,7 @@ print(int(torch.ones(2**20).sum()))
 @pytest.mark.slow
 def test_training_beyond_the_memory_is_a_refusal_by_name_and_the_next_request_is_answered(tmp_path):
     """The real executor with a real request: resnet18 on large images, in one batch, with 3 GiB allowed
-    of which the program itself takes half."""
+    of which the program itself takes half. On the processor: a GPU's memory is another matter."""
     lines = in_a_process(
         """
 import sys, threading, yaml
@@ -154,7 +154,7 @@ from simulations.phantom.dataset import write_site
 folder = Path(sys.argv[1])
 data = write_site("TUH", 10, folder / "hospitals", rows=128, workers=1).parent
 settings = {"site": "TUH", "federation": "f", "address": "a:1", "data": str(data), "code": "x",
-            "policy": {"memory_gb": 3}}
+            "policy": {"memory_gb": 3, "gpus": []}}
 (folder / "site.yaml").write_text(yaml.safe_dump(settings))
 home = SiteHome(folder)
 TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 7, 2, 1

@@ -7,11 +7,12 @@ import yaml
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from client.node.home import SiteHome, read_settings
-from client.node.policy import Policy, check_hours, check_patients, check_task
+from client.node.policy import Policy, check_budget, check_hours, check_patients, check_private, check_task
 from client.node.request import check_request, refuse, size_of
+from client.privacy.budget import Cost
 from client.site import Site
 from common.configuration import load_run, names, task_of, to_yaml
-from common.errors import ConfigurationError, ManifestError, PolicyRefusalError
+from common.errors import ConfigurationError, ManifestError, PolicyRefusalError, PrivacyBudgetError
 from common.packing import pack
 from common.protocol import DescribeTask, EvaluateTask, Refusal, TrainTask, decode, encode
 
@@ -43,6 +44,62 @@ def test_what_the_policy_forbids_is_refused_by_its_setting(policy, overrides, wo
     with pytest.raises(PolicyRefusalError) as refused:
         check_task(policy, task(*overrides), rounds=6)
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("policy", "must"),
+    [
+        (Policy(), False),
+        (Policy(maximum_epsilon=8), True),
+        (Policy(maximum_epsilon_run=8), True),
+        (Policy(private_tasks=["classifier"]), True),
+        (Policy(private_tasks=["detector"]), False),
+        (Policy(maximum_epsilon=8, private_tasks=["detector"]), False),
+    ],
+)
+def test_a_budget_means_that_nothing_is_trained_without_one_unless_the_site_says_so(policy, must):
+    """Else a coordinator would only have to leave privacy out."""
+    assert policy.must_be_private("classifier") is must
+    if must:
+        with pytest.raises(
+            PolicyRefusalError, match=r"only trained with patient-level privacy here, privacy\.unit = none"
+        ):
+            check_private(policy, task())
+    else:
+        check_private(policy, task())
+    check_private(policy, task("privacy.unit=patient", "privacy.epsilon=8"))
+
+
+def costing(**changes):
+    """Two rounds of five are done, each costs 1."""
+    told = {"delta": 1e-4, "run_before": 2.0, "run_after": 3.0, "run_planned": 5.0, "total_delta": 1e-4,
+            "total_before": 4.0, "total_after": 5.0, "total_planned": 7.0}  # fmt: skip
+    return Cost(**told | changes)
+
+
+@pytest.mark.parametrize(
+    ("policy", "cost", "whole_run", "words"),
+    [
+        (Policy(), costing(), True, ""),
+        (Policy(maximum_epsilon=5), costing(), False, ""),
+        (Policy(maximum_epsilon=4.9), costing(), False, "one more round would overrun the budget"),
+        (Policy(maximum_epsilon=6.9), costing(run_before=0.0), True, "the run would overrun the budget"),
+        (Policy(maximum_epsilon=7), costing(run_before=0.0), True, ""),
+        (Policy(maximum_epsilon=6.9), costing(), True, ""),
+        (Policy(maximum_epsilon_run=2.9), costing(), False, "one more round would take the run to epsilon 3 "),
+        (Policy(maximum_epsilon_run=4), costing(run_before=0.0), True, "the run would cost epsilon 5 "),
+        (Policy(maximum_delta=1e-5), costing(), False, "delta 0.0001 is not allowed"),
+        (Policy(maximum_delta=1e-4), costing(), False, ""),
+    ],
+)
+def test_a_budget_is_judged_by_the_whole_run_before_it_and_round_by_round_in_it(policy, cost, whole_run, words):
+    if not words:
+        check_budget(policy, cost, whole_run=whole_run)
+        return
+    with pytest.raises(PrivacyBudgetError) as refused:
+        check_budget(policy, cost, whole_run=whole_run)
+    assert words in str(refused.value)
+    assert "4" not in str(refused.value).split("(policy")[0], "what others have spent"
 
 
 @pytest.mark.parametrize(
@@ -78,6 +135,14 @@ def test_fewer_patients_than_the_policy_asks_for_are_not_named():
         {"training_hours": "always"},
         {"training_hours": "25:00-06:00"},
         {"minimum_patients": 0},
+        {"minimum_steps": 0},
+        {"minimum_cell": -1},
+        {"decimals": -1},
+        {"maximum_epsilon": 0},
+        {"maximum_epsilon_run": -1.0},
+        {"maximum_epsilon": float("nan")},
+        {"maximum_delta": 1.0},
+        {"private_tasks": ["classifyer"]},
         {"roundz": 3},
         {"rounds": "many"},
     ],

@@ -40,6 +40,14 @@ def test_a_clean_site_is_ready(hospital):
     assert result.resources.seconds_per_round > 0 and result.resources.peak_memory_bytes > 0
 
 
+def test_private_training_is_tried_as_it_will_be(hospital):
+    """Steps are those of patients, three at a time, twice over; delta fits all of them, if not the few of the trial."""
+    private = ["privacy.unit=patient", "privacy.epsilon=8", "privacy.patients_per_step=3", "model.norm=group"]
+    result = hospital.check(*private, "privacy.delta=0.07", "training.local_epochs=2", "training.batch_size=2")
+    trained = result.inventory.splits["train"]["patients"]
+    assert result.resources.steps_per_round == 2 * -(-trained // 3) and result.resources.seconds_per_round > 0
+
+
 def test_all_wrong_rows_are_told_at_once_and_the_rest_is_examined(hospital):
     hospital.rows[0]["label"] = "cancer"
     hospital.rows[2]["laterality"] = "X"

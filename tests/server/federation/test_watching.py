@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from common.configuration import load_run
 from common.locking import held
+from common.protocol import PrivacySpent
 from server.cli import app
 from server.federation.home import FederationHome
 from server.federation.runs import FAILURE, PROGRESS, State, new_run
@@ -40,6 +41,12 @@ def test_the_table_tells_of_every_site_what_it_did_or_why_not():
         "    RAW          not used: UpdateNotFiniteError: w holds values that are not finite",
         "    CR           no reply in time; welcome in the next round",
     ]
+
+
+def test_the_table_tells_what_privacy_has_cost():
+    spent = PrivacySpent(1.234, 1e-4, "patient")
+    private = replace(RECORD, train={name: replace(site, privacy=spent) for name, site in RECORD.train.items()})
+    assert all("  epsilon 1.23  " in line for line in list(table(private))[: len(RECORD.train)])
 
 
 def test_time_left_is_the_mean_pace_times_the_rounds_to_come():

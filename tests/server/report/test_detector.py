@@ -76,6 +76,17 @@ def test_the_page_gives_every_site_its_figures_or_the_reason(detector_run: Path)
     assert "highest score" in page and "probability 0" not in page
 
 
+def test_what_a_detector_has_not_takes_no_room(detector_run: Path, change: Change) -> None:
+    def without(evaluation: Any) -> None:
+        for report in (evaluation["sites"] | evaluation["unseen"]).values():
+            report.update(calibration=[], calibration_error=None, brier={"value": None, "low": None, "high": None})
+
+    change("evaluation.json", without)
+    page = write_report(detector_run).read_text()
+    assert "calibration curve" not in page and "Brier" not in page and "ROC and calibration" not in page
+    assert "ROC curve of MCS" in page
+
+
 def test_the_headline_figure_is_the_mean_over_training_sites(detector_run: Path) -> None:
     """Half of 0.91 * 7/13 and 0.65 * 7/13: one false positive is the seventh of thirteen rates."""
     page = write_report(detector_run).read_text()

@@ -36,7 +36,9 @@ def test_use_limits_and_privacy_are_plain(example_run: Path, change: Change) -> 
     change(
         "summary.json", lambda found: found["privacy"].update(MCS={"epsilon": 3.2, "delta": 1e-5, "unit": "patient"})
     )
-    assert "- MCS: epsilon 3.2, delta 1e-05, unit patient" in write_model_card(example_run).read_text()
+    text = write_model_card(example_run).read_text()
+    assert "- MCS: epsilon 3.2, delta 1e-05, unit patient" in text
+    assert "Outside this guarantee:" in text and "- Explanation scores" in text
 
 
 def test_own_layers_and_personal_models_of_sites_are_told_apart_from_the_published_model(

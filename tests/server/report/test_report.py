@@ -259,3 +259,24 @@ def test_time_bytes_and_settings_come_from_the_run(example_run: Path, bytes_sent
     assert "total 2 min 51 s, train 1 min 41 s" in text
     assert "none in this run: updates are not protected by differential privacy" in text
     assert "bootstrap_samples: 1000" in text
+
+
+def test_what_privacy_cost_is_shown_per_site_and_round_with_what_it_does_not_cover(
+    example_run: Path, change: Change
+) -> None:
+    assert "Training was not differentially private" in _page(example_run).text
+    path = example_run / "rounds.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        for site in ("MCS", "CR"):
+            if site in line["train"]:
+                spent = {"epsilon": 0.5 * line["round"], "delta": 1.5e-3, "unit": "patient"}
+                line["train"][site]["privacy"] = spent
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    last = {"epsilon": 4.0, "delta": 1.5e-3, "unit": "patient"}
+    change("summary.json", lambda found: found["privacy"].update(MCS=last, CR=last))
+    change("sites.json", lambda found: found["MCS"].update(planned=last | {"epsilon": 4.25}))
+    page = _page(example_run).text
+    for text in ("Privacy spent", "4.00", "4.25", "0.0015", "of one patient", "Harmonisation statistics"):
+        assert text in page, text
+    assert "Training was not differentially private" not in page

@@ -1,0 +1,1 @@
+"""Patient-level differential privacy: how a site trains privately, what that costs, and who keeps the books."""
