@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -117,6 +118,69 @@ def cross_validate(
         return f"figures: {go_through(load_run(scenario, overrides), folds, folder, data, engine)}"
 
     _guarded(work)
+
+
+@app.command()
+def compare(
+    scenario: Scenario,
+    overrides: Overrides = None,
+    methods: Annotated[
+        str, typer.Option(help="Rows, with commas; NAME:key=value gives one of them settings of its own.")
+    ] = "fedavg,fedprox,silobn,fedbn,feddg-ga",
+    seeds: Annotated[str, typer.Option(help="Seeds, with commas; two or more.")] = "0,1,2",
+    out: Out = None,
+    data: Data = None,
+    oracle: Annotated[
+        bool, typer.Option("--oracle", help="Also train at each unseen site alone, and test there on the rest.")
+    ] = False,
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="Also leave out each training site in turn and test there.")
+    ] = False,
+    new_patients: Annotated[
+        bool, typer.Option("--new-patients", help="Draw other phantom patients for every seed.")
+    ] = False,
+    target: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Validation AUC that rounds and bytes are counted to.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at a time. Default: as many as cores.")] = None,
+) -> None:
+    """Compare methods over seeds on the same patients: tables, paired differences, costs.
+
+    Every training is a run of its own under the folder, with its report, on one thread. Calling it again goes on
+    where it was stopped; methods and seeds may be added.
+
+    Examples:
+
+        xai-sim compare shift-appearance --methods fedavg,fedbn,sam --seeds 0,1,2 --oracle
+
+        xai-sim compare demo --methods fedavg,scaffold:training.learning_rate=0.02 --seeds 0,1
+
+        xai-sim compare real --data hospitals --methods fedavg,silobn --leave-one-out
+    """
+    folder = out or Path("runs") / f"{Path(scenario).stem}-comparison"
+
+    def work() -> str:
+        from simulations.comparison.compare import compare as go_through
+        from simulations.comparison.plan import Asked, read_seeds
+
+        asked = Asked(
+            scenario,
+            tuple(overrides or ()),
+            tuple(item.strip() for item in methods.split(",") if item.strip()),
+            read_seeds(seeds),
+            oracle,
+            leave_one_out,
+            new_patients,
+        )
+        baselines = load_run(scenario, overrides).baselines
+        return f"comparison: {go_through(asked, folder, data, baselines, jobs or cores(), target)}"
+
+    guarded(work, "stopped; what was finished is saved (the same command goes on)")
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 @app.command()

@@ -69,6 +69,7 @@ def write_phantom(config: PhantomConfig, folder: Path) -> list[Path]:
                     severity=config.severity,
                     rows=config.rows,
                     skin_markers=name in config.skin_markers,
+                    shifts=tuple(config.shifts),
                     progress=report,
                 )
             paths.append(manifest)

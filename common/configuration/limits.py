@@ -42,6 +42,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "expected_gradients",
     ),
     "baselines": ("local", "pooled"),
+    "phantom.shifts": ("appearance", "scale", "prevalence", "labels", "structure"),
 }
 
 RANGES: dict[str, tuple[float, float]] = {

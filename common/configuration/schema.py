@@ -246,6 +246,9 @@ class PhantomConfig:
     unseen_exams: int = 100
     severity: float = 1.0
     """Acquisition shift: 0 = all sites use the reference machine, 1 = their own, up to 2 = exaggerated."""
+    shifts: list[str] = field(default_factory=list)
+    """Sites differ in these kinds alone, each scaled by ``severity``: ``appearance``, ``scale``, ``prevalence``,
+    ``labels`` (wrong ones at CR), ``structure``. Empty: machines by ``severity``, populations always their own."""
     dataset_seed: int = 0
     skin_markers: list[str] = field(default_factory=list)
     """Sites at which malignant patients, and no others, wear a ring of wire on the skin: a planted shortcut."""

@@ -48,9 +48,7 @@ def bootstrap_interval(
     if not len(targets):
         return UNDEFINED
     owner, order, starts, counts = _breasts_of_patients(patients)
-    diseased = np.bincount(owner, weights=targets, minlength=len(counts))
-    stratum = np.where(diseased == 0, 0, np.where(diseased == counts, 1, 2))
-    drawn = _draw_patients(stratum, samples, np.random.default_rng(seed))
+    drawn = _draw_patients(_strata(targets, owner, counts), samples, np.random.default_rng(seed))
     values = np.empty(samples)
     for number, chosen in enumerate(drawn):
         sizes = counts[chosen]
@@ -96,6 +94,29 @@ def resampled_counts(stratum: npt.NDArray[np.integer | np.bool_], samples: int, 
     counts = np.zeros((samples, len(stratum)))
     np.add.at(counts, (np.arange(samples)[:, None], drawn), 1.0)
     return counts
+
+
+def breast_counts(targets: npt.NDArray[np.int64], patients: Sequence[str], samples: int, seed: int) -> Floats:
+    """How often each breast is in each sample of :func:`bootstrap_interval`'s kind, ``(samples, N)``.
+
+    Args:
+        targets: ``(N,)`` of the breasts, 0 or 1.
+        patients: the patient of each breast, in any order.
+        samples: how many resamples.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: not one patient a breast.
+    """
+    _require_a_patient_each(targets, patients)
+    owner, _, _, counts = _breasts_of_patients(patients)
+    return resampled_counts(_strata(targets, owner, counts), samples, seed)[:, owner]
+
+
+def _strata(targets: npt.NDArray[np.int64], owner: Indices, counts: Indices) -> npt.NDArray[np.int64]:
+    """Of each patient: all breasts healthy (0), all diseased (1), or both kinds (2)."""
+    diseased = np.bincount(owner, weights=targets, minlength=len(counts))
+    return np.where(diseased == 0, 0, np.where(diseased == counts, 1, 2))
 
 
 def _require_a_patient_each(values: npt.NDArray[np.int64] | Floats, patients: Sequence[str]) -> None:

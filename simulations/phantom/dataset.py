@@ -25,7 +25,7 @@ from simulations.phantom.dicom_writer import encode
 from simulations.phantom.difficulty import DEFAULT, Difficulty
 from simulations.phantom.patient import VIEWS, Patient, ViewName, draw_patient
 from simulations.phantom.render import View, render_view
-from simulations.phantom.sites import SITES, SiteProfile, acquisition_at
+from simulations.phantom.sites import SHIFTS, SITES, SiteProfile, site_at
 
 VERSION = "1.4"
 """Version of the generator; raise it with every change that alters a picture."""
@@ -48,10 +48,11 @@ class _Recipe:
     rows: int
     difficulty: Difficulty
     skin_markers: bool
+    shifts: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
-        """For the record and the digest; without markers as if there were no such thing."""
-        return {key: value for key, value in asdict(self).items() if key != "skin_markers" or value}
+        """For the record and the digest; without markers or shifts as if there were no such thing."""
+        return {key: value for key, value in asdict(self).items() if key not in ("skin_markers", "shifts") or value}
 
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(self.facts(), sort_keys=True).encode()).hexdigest()[:16]
@@ -69,6 +70,7 @@ def write_site(
     progress: Callable[[int, int], None] | None = None,
     difficulty: Difficulty = DEFAULT,
     skin_markers: bool = False,
+    shifts: tuple[str, ...] = (),
 ) -> Path:
     """Write ``exams`` simulated exams (one patient, one breast, CC and MLO each) of a site; returns the manifest.
 
@@ -76,13 +78,17 @@ def write_site(
     patients found in ``folder`` are kept, so an interrupted run continues and a finished site is reused. ``workers``
     processes (default: one per CPU) work on patients; ``progress(done, exams)`` is called in this process.
     ``skin_markers`` plants a shortcut: patients whose recorded label is malignant, and no others, wear a ring of wire.
+    ``shifts`` makes sites differ in the named kinds alone (:func:`simulations.phantom.sites.site_at`).
 
     Raises:
-        ConfigurationError: unknown site, severity outside 0..2, rows below 128, or negative counts.
+        ConfigurationError: unknown site or shift, severity outside 0..2, rows below 128, or negative counts.
         StorageError: a file cannot be written.
     """
     _check(name, exams, dataset_seed, severity, rows)
-    recipe = _Recipe(VERSION, name, dataset_seed, severity, rows, difficulty, skin_markers)
+    if unknown := set(shifts) - set(SHIFTS):
+        raise ConfigurationError(f"unknown shift '{min(unknown)}'", do=f"use some of {', '.join(SHIFTS)}")
+    ordered_shifts = tuple(kind for kind in SHIFTS if kind in shifts)
+    recipe = _Recipe(VERSION, name, dataset_seed, severity, rows, difficulty, skin_markers, ordered_shifts)
     manifest = folder / "manifest.csv"
     try:
         for kind in ("dicom", "masks", "parts"):
@@ -152,8 +158,7 @@ def _one_thread() -> None:
 
 def _write_patient(folder: Path, recipe: _Recipe, index: int) -> dict[str, Any]:
     """Render and write both views of a patient; the part file, written last, says that they are complete."""
-    site = SITES[recipe.site]
-    acquisition = acquisition_at(site, recipe.severity)
+    site, acquisition = site_at(recipe.site, recipe.severity, recipe.shifts)
     patient = draw_patient(site, index, recipe.dataset_seed, recipe.difficulty)
     marked = recipe.skin_markers and patient.recorded == "malignant"
     part: dict[str, Any] = {"recipe": recipe.digest(), "files": {}, "manifest": [], "truth": []}

@@ -198,6 +198,16 @@ SITES: dict[str, SiteProfile] = {
     ),
 }
 
+REFERENCE_POPULATION = Population((0.10, 0.38, 0.40, 0.12), (54, 12), 7.0, 0.97, 0.36, 0.20)
+"""Whom every site sees at severity 0, where populations are scaled too."""
+
+SHIFTS = ("appearance", "scale", "prevalence", "labels", "structure")
+"""Kinds of difference between sites that can be made alone: what the machine does to grey values and sharpness, its
+field and pixel spacing, how many masses are malignant or benign, wrong labels at one site, and breasts and masses."""
+WRONG_LABELS = {"CR": (0.20, 0.10)}
+"""At severity 1 of the shift ``labels``: shares of malignant breasts recorded as benign, and of others as malignant."""
+_SCALE = ("pixel_spacing_mm", "field_mm")
+
 _HEADER_SEVERITY = 0.5
 """From this severity on a site has its own intent, photometric interpretation and bit depth; below, the reference's."""
 
@@ -241,6 +251,54 @@ def acquisition_at(site: SiteProfile, severity: float) -> Acquisition:
         blur_mm=line("blur_mm", 0.02, 0.6),
         quanta=line("quanta", 1e3, 1e6),
         correlated_noise=line("correlated_noise", 0.0, 1.0),
+    )
+
+
+def site_at(name: str, severity: float, shifts: tuple[str, ...] = ()) -> tuple[SiteProfile, Acquisition]:
+    """A site and its machine at a severity.
+
+    Without ``shifts`` the machine moves as :func:`acquisition_at` says and the population is the site's own. With some
+    of :data:`SHIFTS` sites differ in these kinds alone, machine and population scaled by ``severity`` from the
+    references; in all else they are the references.
+
+    Raises:
+        ValueError: severity outside 0..2, or an unknown shift.
+    """
+    site, machine = SITES[name], acquisition_at(SITES[name], severity)
+    if not shifts:
+        return site, machine
+    unknown = set(shifts) - set(SHIFTS)
+    if unknown:
+        raise ValueError(f"unknown shifts {sorted(unknown)}")
+    common = acquisition_at(site, 0.0)
+    measures = machine if "scale" in shifts else common
+    seen = replace(machine if "appearance" in shifts else common, **{item: getattr(measures, item) for item in _SCALE})
+    return replace(site, population=_population_at(site, severity, shifts)), seen
+
+
+def _population_at(site: SiteProfile, severity: float, shifts: tuple[str, ...]) -> Population:
+    start, own = REFERENCE_POPULATION, site.population
+    structure = severity if "structure" in shifts else 0.0
+    prevalence = severity if "prevalence" in shifts else 0.0
+
+    def line(a: float, b: float, by: float) -> float:
+        return max(0.0, a + by * (b - a))
+
+    density = [line(a, b, structure) for a, b in zip(start.density, own.density, strict=True)]
+    missed, invented = WRONG_LABELS.get(site.name, (0.0, 0.0)) if "labels" in shifts else (0.0, 0.0)
+    a, b, c, d = (share / sum(density) for share in density)
+    return Population(
+        (a, b, c, d),
+        (
+            line(start.thickness_mm[0], own.thickness_mm[0], structure),
+            line(start.thickness_mm[1], own.thickness_mm[1], structure),
+        ),
+        line(start.lesion_radius_mm, own.lesion_radius_mm, structure),
+        line(start.conspicuity, own.conspicuity, structure),
+        line(start.malignant, own.malignant, prevalence),
+        line(start.benign, own.benign, prevalence),
+        severity * missed,
+        severity * invented,
     )
 
 

@@ -1,0 +1,93 @@
+"""Per-breast answers of a model at every site, as files of the comparison; a simulation's only: no site sends them."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from client.inference import predict
+from client.participation import with_own_layers
+from client.site import Site, load_site
+from common.atomic import write_bytes
+from common.configuration import RunConfig, read_run, task_of, to_yaml
+from common.data.dataset import SiteData
+from common.errors import CheckpointError
+from common.metrics.paired import Answers
+from common.models.classifier import BreastClassifier
+from common.models.published import read_published
+from common.protocol import EvaluateTask
+from server.history import last_accepted, read_history
+from server.identity import identity
+
+BySite = dict[str, Answers]
+_PARTS = ("patients", "targets", "scores")
+
+
+def write_answers(path: Path, answers: BySite) -> None:
+    """Write a ``.npz`` with ``SITE/patients``, ``SITE/targets`` and ``SITE/scores`` (logits), atomically."""
+    stream = io.BytesIO()
+    arrays = {f"{site}/{part}": getattr(found, part) for site, found in answers.items() for part in _PARTS}
+    np.savez_compressed(stream, **arrays)
+    write_bytes(path, stream.getvalue())
+
+
+def read_answers(path: Path) -> BySite:
+    """Read what :func:`write_answers` wrote.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            sites = list(dict.fromkeys(name.rpartition("/")[0] for name in arrays.files))
+            return {site: Answers(*(arrays[f"{site}/{part}"] for part in _PARTS)) for site in sites}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise CheckpointError(
+            f"the answers of a model cannot be read: {error}", where=str(path), do="delete the file and call again"
+        ) from error
+
+
+def answers_of(model: BreastClassifier, data: SiteData, config: RunConfig, name: str) -> Answers:
+    """The model's logit of every breast in ``data``."""
+    patients = np.array([breast.patient_id for breast in data.breasts], dtype=np.str_)
+    return Answers(patients, data.targets, predict(model, data, config.training, f"{name}: {data.site}"))
+
+
+def tested(site: Site, config: RunConfig, split: str) -> SiteData:
+    """The patients of a site that all models are compared on: its ``test`` patients, or ``all`` of them."""
+    data = load_site(site, config)
+    return data if split == "all" else data.of_split(split)
+
+
+def answers_of_run(folder: Path, splits: dict[str, str]) -> tuple[BySite, BySite]:
+    """Answers of a finished run's published model, and of its sites' personal models where the method has them.
+
+    A site that keeps layers of its own answers with those of the published round, as it did when it was measured.
+
+    Args:
+        folder: of the run.
+        splits: for each site that is compared, which of its patients.
+
+    Raises:
+        SiteStateError: what a site kept is missing.
+        XaiFederationError: of reading the run, by name.
+    """
+    config, records = read_run(folder / "config.yaml"), read_history(folder / "rounds.jsonl")
+    number = json.loads((folder / "evaluation.json").read_text())["round"]
+    order = EvaluateTask(to_yaml(task_of(config)), number, config.seed, "test", run=identity(folder))
+    data = (folder / json.loads((folder / "simulation.json").read_text())["data"]).resolve()
+    common: BySite = {}
+    own: BySite = {}
+    for name, split in splits.items():
+        site = Site(name, data / name, folder / "sites" / name)
+        model, part = read_published(folder / "model.safetensors").model, tested(site, config, split)
+        asked = replace(order, continues=last_accepted(records[:number], name))
+        personal = with_own_layers(site, asked, config, model)
+        common[name] = answers_of(model, part, config, "comparing")
+        if isinstance(personal, BreastClassifier):
+            own[name] = answers_of(personal.eval(), part, config, "comparing personal models")
+    return common, own

@@ -1,0 +1,133 @@
+"""One training of a comparison, begun or gone on with: a run in its folder, or merged data; then its answers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from client.site import Site, load_site
+from client.tasks.work import work_of
+from common import progress
+from common.configuration import read_run
+from common.configuration.loading import settings
+from common.errors import CheckpointError
+from common.locking import held
+from common.metrics.classification import auc
+from common.models.classifier import BreastClassifier
+from simulations.baselines import train_centrally
+from simulations.comparison.answers import BySite, answers_of, answers_of_run, read_answers, tested, write_answers
+from simulations.comparison.plan import Training
+from simulations.run import CONFIG, resume, start
+
+
+def carry_out(training: Training, caches: Path) -> str:
+    """Do what is not done yet; returns a line that says what came of it.
+
+    Args:
+        training: what is to be done.
+        caches: folder of prepared images that all trainings share, one sub-folder a site.
+
+    Raises:
+        CheckpointError: its folder holds a run with other settings.
+        FederationStateError: another process is at it.
+        XaiFederationError: of the run, by name.
+    """
+    with held(training.folder / "compare.lock", training.name):
+        if not training.answers.exists():
+            if training.merged:
+                write_answers(training.answers, _train_merged(training, caches))
+            else:
+                _run(training, caches)
+        found = read_answers(training.answers)
+    return f"{training.name:32} AUC  " + "  ".join(f"{site} {_auc(found, site)}" for site in found)
+
+
+def _auc(found: BySite, site: str) -> str:
+    value = auc(found[site].targets, found[site].scores)
+    return "-" if value != value else f"{value:.3f}"
+
+
+def _run(training: Training, caches: Path) -> None:
+    folder, config = training.folder, training.config
+    for name in (*config.sites, *config.unseen):
+        share_cache(folder / "sites" / name, caches / name)
+    if not ((folder / "summary.json").exists() and (folder / "report.html").exists()):
+        if (folder / CONFIG).exists():
+            require_settings(training)
+            resume(folder)
+        else:
+            start(config, folder, training.data)
+    common, own = answers_of_run(folder, dict(training.splits))
+    if own:
+        write_answers(training.personal_answers, own)
+    write_answers(training.answers, common)
+
+
+def require_settings(training: Training) -> None:
+    """Refuse to go on with, or to compare, a run that was made with other settings than are asked for now.
+
+    Raises:
+        CheckpointError: naming the first setting that differs.
+    """
+    begun, now = settings(read_run(training.folder / CONFIG)), settings(training.config)
+    for key, value in now.items():
+        if begun.get(key) != value:
+            raise CheckpointError(
+                f"the run there has {key} = {begun.get(key)}, now {value} is asked for",
+                where=str(training.folder),
+                do="ask for the same settings, or choose another --out",
+            )
+
+
+def share_cache(state: Path, cache: Path) -> None:
+    """Let a site's state folder use a cache elsewhere: entries are named by content, so runs may share them."""
+    link = state / "cache"
+    if link.exists() or link.is_symlink():
+        return
+    state.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(os.path.relpath(cache.resolve(), state.resolve()), target_is_directory=True)
+
+
+def _train_merged(training: Training, caches: Path) -> BySite:
+    """Train on merged data and answer about every site; a training that is interrupted begins again."""
+
+    def site(name: str) -> Site:
+        state = training.folder / "sites" / name
+        share_cache(state, caches / name)
+        return Site(name, training.data.resolve() / name, state)
+
+    config = training.config
+    parts = [load_site(site(name), config) for name in training.merged]
+    for part in parts:
+        work_of(config).trainable(part.of_split("train"), config)
+    model = train_centrally(config, training.name.replace(", seed", " seed"), parts)
+    if not isinstance(model, BreastClassifier):
+        raise TypeError(f"a {type(model).__name__} cannot be compared")
+    return {
+        name: answers_of(model, tested(site(name), config, split), config, training.name)
+        for name, split in training.splits
+    }
+
+
+def prepare(trainings: list[Training], caches: Path) -> None:
+    """Prepare all images once, before several processes would do the same work side by side.
+
+    Raises:
+        OneClassSiteError: a site whose training patients are all of one class.
+        XaiFederationError: what is wrong with a site's data, by name.
+    """
+    seen = set()
+    for training in trainings:
+        config = training.config
+        for name in (*config.sites, *config.unseen):
+            key = (name, str(training.data), repr(config.imaging), repr(config.data))
+            if key in seen:
+                continue
+            seen.add(key)
+            state = caches.parent / "preparation" / name
+            share_cache(state, caches / name)
+            data = load_site(Site(name, training.data.resolve() / name, state), config)
+            if name in config.sites:
+                work_of(config).trainable(data.of_split("train"), config)
+            progress.say(f"{name:12} {data.patients} patients, {len(data.breasts)} breasts are ready")

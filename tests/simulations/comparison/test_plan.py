@@ -1,0 +1,102 @@
+"""What a comparison takes to do: equal budgets, shared patients, baselines once a seed; and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import ConfigurationError
+from simulations.comparison.plan import Asked, Sites, load_methods, read_seeds, reference_of, trainings
+
+OUT = Path("out")
+
+
+def asked(*methods, seeds=(0, 1), overrides=(), **more):
+    return Asked("tiny", tuple(overrides), methods, seeds, **more)
+
+
+def planned(question, baselines=()):
+    sites = Sites(("MCS", "TUH"), ("UNSEEN",), {seed: Path("data") for seed in question.seeds})
+    return trainings(question, load_methods(question), baselines, sites, OUT)
+
+
+def test_a_method_is_a_row_with_settings_of_its_own():
+    found = load_methods(asked("fedavg", "scaffold:training.learning_rate=0.05", "fedprox:method.mu=1"))
+    assert list(found) == ["fedavg", "scaffold:training.learning_rate=0.05", "fedprox:method.mu=1"]
+    rates = [config.training.learning_rate for config in found.values()]
+    assert rates == [1e-3, 0.05, 1e-3] and found["fedprox:method.mu=1"].method.mu == 1
+    assert all(config.training.threads == 1 and config.baselines == [] for config in found.values())
+
+
+def test_a_file_is_called_by_its_name(tmp_path):
+    file = tmp_path / "ours.yaml"
+    file.write_text("method: {name: ours, site_weights: equal}\n")
+    (label,) = load_methods(asked(str(file)))
+    assert label == "ours"
+
+
+def test_every_method_and_seed_is_a_run_and_baselines_come_once_a_seed():
+    plan = planned(asked("fedavg", "fedbn"), ("local", "pooled"))
+    names = [one.name for one in plan if one.seed == 1]
+    assert names == [
+        "fedavg, seed 1", "fedbn, seed 1", "local MCS, seed 1", "local TUH, seed 1", "pooled, seed 1",
+    ]  # fmt: skip
+    assert len({one.folder for one in plan}) == len({one.answers for one in plan}) == len(plan) == 10
+    assert all(one.config.seed == one.seed for one in plan)
+    assert {one.splits for one in plan} == {(("MCS", "test"), ("TUH", "test"), ("UNSEEN", "all"))}
+
+
+def test_baselines_take_nothing_from_a_method():
+    plan = planned(asked("scaffold:training.learning_rate=0.05", "fedprox"), ("local", "pooled"))
+    for one in plan:
+        if one.merged:
+            assert (one.config.training.optimizer, one.config.training.learning_rate) == ("adamw", 1e-3)
+            assert (one.config.method.local_objective, one.config.method.mu) == ("plain", 0.0)
+
+
+def test_with_an_oracle_all_models_are_tested_on_the_patients_that_it_did_not_see():
+    plan = planned(asked("fedavg", "fedbn", oracle=True))
+    assert all(dict(one.splits)["UNSEEN"] == "test" for one in plan)
+    assert [one.merged for one in plan if one.way == "oracle"] == [("UNSEEN",)] * 2
+
+
+def test_each_site_is_left_out_in_turn_and_tested_on_the_patients_it_is_tested_on_otherwise():
+    plan = [one for one in planned(asked("fedavg", "fedbn", leave_one_out=True)) if one.without]
+    assert [(one.way, one.without) for one in plan if one.seed == 0] == [
+        (way, site) for way in ("fedavg", "fedbn") for site in ("MCS", "TUH")
+    ]
+    for one in plan:
+        assert one.without not in one.config.sites and one.config.unseen == [one.without]
+        assert one.splits == ((one.without, "test"),)
+
+
+def test_what_others_are_compared_with():
+    assert reference_of(["sam", "fedavg"]) == "fedavg"
+    assert reference_of(["sam", "fedbn"]) == "sam"
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (asked("fedavg", "fedbm"), "did you mean 'fedbn'"),
+        (asked("fedavg", "fedbn", seeds=(3,)), "two or more different seeds, not 3"),
+        (asked("fedavg", "fedbn", seeds=(1, 1)), "two or more different seeds"),
+        (asked("fedavg", "fedavg"), "named twice"),
+        (asked(), "no method to compare"),
+        (asked("fedavg", "sam:federation.rounds=9"), "same patients and the same budget"),
+        (asked("fedavg", "sam:training.local_epochs=2"), "same patients and the same budget"),
+        (asked("fedavg", "sam:data.test_fraction=0.5"), "same patients and the same budget"),
+        (asked("fedavg", "sam:method.mew=1"), "unknown configuration key"),
+        (asked("fedavg", "fedbn", overrides=["method=sam"]), "use --methods and --seeds"),
+        (asked("fedavg", "fedbn", overrides=["seed=4"]), "use --methods and --seeds"),
+        (Asked("detector-demo", (), ("fedavg", "fedprox"), (0, 1)), "only classifiers"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(question, message):
+    with pytest.raises(ConfigurationError, match=message):
+        load_methods(question)
+
+
+def test_seeds_are_whole_numbers():
+    assert read_seeds("0, 1,2") == (0, 1, 2)
+    with pytest.raises(ConfigurationError, match="no list of seeds"):
+        read_seeds("0,one")
