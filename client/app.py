@@ -1,4 +1,4 @@
-"""The site's Flower ClientApp: the three questions a coordinator may ask."""
+"""The site's Flower ClientApp: the questions a coordinator may ask."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from dataclasses import replace
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from client.appearance import scale_of
 from client.compute import is_out_of_memory
 from client.description import describe
+from client.evaluation import MINIMUM_CELL
 from client.participation import contribute, personal_figures, with_own_layers
+from client.shift import shift_of
 from client.site import Site, load_site, site_of
 from client.tasks.inquiry import Inquiry
 from client.tasks.work import work_of
 from common.configuration import TaskConfig, task_from_yaml
 from common.control_variates import beside, parted
 from common.data.dataset import SiteData
+from common.data.scale import as_stored, awaits_scale, unscaled
 from common.errors import EmptySiteError, MemoryLimitError, WireError, XaiFederationError
+from common.imaging.harmonise import SCALED
+from common.models.classifier import BreastClassifier
 from common.models.network import Network, build_network
 from common.packing import Tensors, pack, packed_size, unpack
 from common.parameters import trained_names
@@ -27,6 +33,8 @@ from common.protocol import (
     DescribeTask,
     EvaluateTask,
     Refusal,
+    ScaleTask,
+    ShiftTask,
     TrainReport,
     TrainTask,
     decode,
@@ -76,6 +84,18 @@ def evaluate_action(message: Message, context: Context) -> Message:
 def describe_action(message: Message, context: Context) -> Message:
     """Answer with counts of what the site holds."""
     return _answer(message, context, _describe)
+
+
+@app.query("scale")
+def scale_action(message: Message, context: Context) -> Message:
+    """Answer with the site's part of the scale that all images of a run are brought to."""
+    return _answer(message, context, _scale)
+
+
+@app.query("shift")
+def shift_action(message: Message, context: Context) -> Message:
+    """Answer with what tells the site's images and patients from those of others."""
+    return _answer(message, context, _shift)
 
 
 def _model(task: TaskConfig, content: RecordDict, with_variate: bool = False) -> tuple[Network, Tensors, Tensors]:
@@ -151,4 +171,23 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
 
 def _describe(site: Site, content: RecordDict) -> RecordDict:
     order = decode(content, DescribeTask)
-    return encode(describe(load_site(site, task_from_yaml(order.task))))
+    return encode(describe(load_site(site, unscaled(task_from_yaml(order.task)))))
+
+
+def _scale(site: Site, content: RecordDict) -> RecordDict:
+    task = task_from_yaml(decode(content, ScaleTask).task)
+    if task.imaging.harmonisation not in SCALED:
+        raise WireError(f"images of '{task.imaging.harmonisation}' are brought to no scale")
+    stored = load_site(site, as_stored(task)).of_split("train")
+    return encode(scale_of(stored, task.imaging.harmonisation, MINIMUM_CELL))
+
+
+def _shift(site: Site, content: RecordDict) -> RecordDict:
+    order = decode(content, ShiftTask)
+    task = task_from_yaml(order.task)
+    stored = load_site(site, as_stored(task))
+    prepared = None if awaits_scale(task.imaging) else load_site(site, task)
+    model = _model(task, content)[0] if order.features else None
+    if model is not None and not isinstance(model, BreastClassifier):
+        raise WireError("features are taken from classifiers only")
+    return encode(shift_of(stored, prepared, task, MINIMUM_CELL, model))

@@ -23,6 +23,7 @@ from server.admission import answer
 from server.agreement import require_agreement
 from server.checkpoint import saved_rounds
 from server.exchange import exchange, wait_for_quorum
+from server.harmonisation import with_scale
 from server.history import read_history
 from server.identity import identity
 from server.publish import publish
@@ -61,6 +62,7 @@ def run(grid: Grid, folder: Path) -> None:
         identity(folder),
     )
     _describe_sites(federation)
+    federation = with_scale(federation)
     records = run_rounds(federation, dict(model.state_dict()))
     publish(federation, records)
     write_results(folder)

@@ -10,14 +10,31 @@ from client.app import refusal_of
 from client.node.policy import Policy, check_hours, check_patients, check_task
 from client.site import Site, load_site
 from common.configuration import task_from_yaml
+from common.data.scale import unscaled
 from common.errors import PolicyRefusalError
-from common.protocol import DescribeTask, EvaluateTask, Refusal, TrainTask, decode, encode, kind_of
+from common.protocol import (
+    DescribeTask,
+    EvaluateTask,
+    Refusal,
+    ScaleTask,
+    ShiftTask,
+    TrainTask,
+    decode,
+    encode,
+    kind_of,
+)
 
-_ALLOWED = {"train": "TrainTask", "evaluate": "EvaluateTask", "query.describe": "DescribeTask"}
+_ALLOWED = {
+    "train": "TrainTask",
+    "evaluate": "EvaluateTask",
+    "query.describe": "DescribeTask",
+    "query.scale": "ScaleTask",
+    "query.shift": "ShiftTask",
+}
 
 
 def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, now: datetime.time) -> None:
-    """Refuse what is none of the three questions a coordinator may ask, or what the policy does not allow.
+    """Refuse what is none of the questions a coordinator may ask, or what the policy does not allow.
 
     Args:
         policy: the site's.
@@ -31,7 +48,7 @@ def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, n
         XaiFederationError: anything wrong with the task or the site's data, by name.
     """
     if kind_of(content) != _ALLOWED.get(asked):
-        raise PolicyRefusalError("only describe, train and evaluate are answered")
+        raise PolicyRefusalError("only describe, train and evaluate, and queries of scale and shift, are answered")
     if asked == "train":
         order = decode(content, TrainTask)
         task = task_from_yaml(order.task)
@@ -41,8 +58,10 @@ def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, n
         task = task_from_yaml(decode(content, EvaluateTask).task)
         check_task(policy, task)
     else:
-        task = task_from_yaml(decode(content, DescribeTask).task)
+        kinds = {"query.describe": DescribeTask, "query.scale": ScaleTask, "query.shift": ShiftTask}
+        task = task_from_yaml(decode(content, kinds[asked]).task)
         check_task(policy, task)
+        task = unscaled(task)
     check_patients(policy, load_site(site, task).patients)
 
 
