@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,7 @@ def tissue(image: CachedImage) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.
     return (prepared + 1.0) / 4.0, prepared > OUTSIDE
 
 
-def mean_quantiles(images: Iterable[Floats]) -> list[float]:
+def mean_quantiles(images: Iterable[npt.NDArray[Any]]) -> list[float]:
     """Quantiles at :data:`common.comparison.LEVELS`, each a mean over the images.
 
     Args:

@@ -10,7 +10,7 @@ from flwr.app import RecordDict
 
 from common import progress
 from common.atomic import write_text
-from common.configuration import RunConfig, task_of, to_yaml
+from common.configuration import task_of, to_yaml
 from common.data.scale import awaits_scale
 from common.errors import QuorumError, WireError
 from common.imaging.harmonise import check_scale

@@ -58,11 +58,20 @@ def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, n
         task = task_from_yaml(decode(content, EvaluateTask).task)
         check_task(policy, task)
     else:
-        kinds = {"query.describe": DescribeTask, "query.scale": ScaleTask, "query.shift": ShiftTask}
-        task = task_from_yaml(decode(content, kinds[asked]).task)
+        task = task_from_yaml(_query(asked, content).task)
         check_task(policy, task)
         task = unscaled(task)
     check_patients(policy, load_site(site, task).patients)
+
+
+def _query(asked: str, content: RecordDict) -> DescribeTask | ScaleTask | ShiftTask:
+    match asked:
+        case "query.scale":
+            return decode(content, ScaleTask)
+        case "query.shift":
+            return decode(content, ShiftTask)
+        case _:
+            return decode(content, DescribeTask)
 
 
 def refuse(message: Message, error: Exception) -> Message:

@@ -25,8 +25,8 @@ class ImagingConfig:
     ``local_contrast`` (the same, less the mean of the tissue nearby), ``landmarks`` (quantiles of the tissue brought to
     those of all sites) or ``amplitude`` (wide differences of brightness made as strong as those of all sites)."""
     standard_scale: list[float] = field(default_factory=list)
-    """What ``landmarks`` and ``amplitude`` bring images to: the coordinator asks the sites for it before the first round
-    and writes it here; empty: not asked yet."""
+    """What ``landmarks`` and ``amplitude`` bring images to: the coordinator asks the sites for it before round 1 and
+    writes it here; empty: not asked yet."""
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Landmarks of grey values: each image's quantiles are brought to those that all sites have in common.
 
-Source: Nyúl & Udupa 1999, Magn. Reson. Med. 42:1072; Nyúl, Udupa & Zhang 2000, IEEE Trans. Med. Imaging 19:143 (there the
-scale is learnt in one place; here it is the mean of what sites send). Differences: the first, linear step is the
+Source: Nyúl & Udupa 1999, Magn. Reson. Med. 42:1072; Nyúl, Udupa & Zhang 2000, IEEE Trans. Med. Imaging 19:143 (there
+the scale is learnt in one place; here it is the mean of what sites send). Differences: the first, linear step is the
 project's robust one (``percentile``), because landmarks must not move with a lesion; for the same reason the highest is
 the 80 % quantile, and what is brighter follows the slope below it.
 """

@@ -22,7 +22,7 @@ from server.exchange import exchange
 def survey(
     grid: Grid, nodes: Mapping[str, int], task: TaskConfig, published: PublishedModel | None, seconds: float
 ) -> dict[str, ShiftReport]:
-    """What each site tells; sites that do not answer by the deadline, or nothing that can be true, are named and left out.
+    """What each site tells; those that do not answer by the deadline, or say what cannot be true, are left out by name.
 
     Args:
         grid: to reach them.
