@@ -1,11 +1,12 @@
 """Low frequencies: wide differences of brightness within an image are made as strong as they are on average over sites.
 
 Source: Yang & Soatto 2020, CVPR, arXiv 2004.05498, equation 3 (FDA: the amplitude of low frequencies is replaced, the
-phase stays); Jiang, Wang & Dou 2022, AAAI, arXiv 2112.10775 (HarmoFL: by the mean over sites). Differences: frequencies
-up to 4 cycles over the height of the frame (waves of 5 cm and more), whatever its number of pixels, so that masses,
-spicules and calcifications are not touched; the mean grey value (frequency 0) stays, since ``percentile`` has set it
-already and a lesion would move it; amplitudes are measured, and the change is computed, on values cut off a spread above
-and below the tissue's median, where a lesion is no brighter than gland; none is changed by more than a factor of 1.5.
+phase stays); Jiang, Wang & Dou 2022, AAAI, arXiv 2112.10775 (HarmoFL: by the mean over sites). Differences:
+frequencies up to 4 cycles over the height of the frame (waves of 5 cm and more), whatever its number of pixels, so
+that masses, spicules and calcifications are not touched; the mean grey value (frequency 0) stays, since
+``percentile`` has set it already and a lesion would move it; amplitudes are measured, and the change is computed, on
+values cut off a spread above and below the tissue's median, where a lesion is no brighter than gland; none is changed
+by more than a factor of 1.5.
 """
 
 from __future__ import annotations

@@ -123,8 +123,8 @@ def frechet(one: ShiftReport, other: ShiftReport) -> float | None:
 
     sqrt(mean over features of ((m1 - m2)^2 + (s1 - s2)^2) / v), v the mean of both variances, less what is to be
     expected of two samples of one site, 3/2 (1/n1 + 1/n2), and not below 0. Features that never vary are left out.
-    Source: Fréchet 1957 for Gaussians; as a distance of images Heusel et al. 2017, arXiv 1706.08500 (there with the full
-    covariance, which so few patients cannot give).
+    Source: Fréchet 1957 for Gaussians; as a distance of images Heusel et al. 2017, arXiv 1706.08500 (there with the
+    full covariance, which so few patients cannot give).
     """
     if not one.feature_mean or not other.feature_mean:
         return None

@@ -21,10 +21,10 @@ RULES = (
     ("appearance", f"Grey values as stored differ by {INTENSITY:g} of full scale or more, or standardised ones by "
      f"{RESPONSE:g} spreads of the tissue or more (Wasserstein distance)."),
     ("scale", "A pixel of the network's input is 1.25 times as large, or larger."),
-    ("prevalence", f"The shares of malignant breasts differ by {PREVALENCE:g} or more, and the 95 % interval of the "
-     "difference is off 0."),
-    ("structure", f"Projections or densities of {MIX:.0%} of the images or breasts would have to change; or features of the "
-     f"model differ by {FEATURES:g} of their spread or more though prepared grey values (less than {RESPONSE:g}) and "
+    ("prevalence", f"The shares of malignant breasts differ by {PREVALENCE:g} or more, and the 95 % interval of "
+     "the difference is off 0."),
+    ("structure", f"Projections or densities of {MIX:.0%} of the images or breasts would have to change; or features of "
+     f"the model differ by {FEATURES:g} of their spread or more though prepared grey values (less than {RESPONSE:g}) and "
      "pixel spacing do not."),
 )  # fmt: skip
 
@@ -37,6 +37,8 @@ class Finding:
     strength: float
     between: tuple[str, str] | None
     reason: str
+    known: bool = True
+    """Whether any two sites tell enough to judge."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def findings(pairs: Sequence[Distance]) -> list[Finding]:
     """Every kind of shift with its strongest pair, strongest kind first."""
     found = []
     for kind in KINDS:
-        best = Finding(kind, 0.0, None, "")
+        best = Finding(kind, 0.0, None, "", any(_known(kind, pair) for pair in pairs))
         for pair in pairs:
             size, reason = strength(kind, pair)
             if size > best.strength:
@@ -124,13 +126,14 @@ def recommend(
             harmonisation = "landmarks"
             reasons.append(
                 "Appearance: images are brought to common landmarks, because curves differ and not only gain and offset. "
-                "Film and digital, or other processing, look alike afterwards in grey values; not in sharpness and noise."
+                "Film and digital look alike afterwards in grey values; not in sharpness and noise."
             )
         else:
             harmonisation = harmonisation if harmonisation != "none" else "percentile"
             reasons.append("Appearance: only gain and offset differ, which every harmonisation but none removes.")
-        method = "silobn"
-        reasons.append("What is left of it, statistics of batch norm that stay at the site take up (silobn).")
+        if "structure" not in kinds:
+            method = "silobn"
+            reasons.append("What is left of it, statistics of batch norm that stay at the site take up (silobn).")
     if "scale" in kinds:
         known = [report.input_spacing_mm[1] for report in told.values() if report.input_spacing_mm]
         if len(known) == len(told):
@@ -150,12 +153,22 @@ def recommend(
     if "structure" in kinds:
         method = "ditto"
         reasons.append(
-            "Structure: projections, densities or tissue differ, which no grey value map mends. Each site gets a personal "
-            "model beside the common one (ditto): keep whichever measures better there."
+            "Structure: projections, densities or tissue differ, which no grey value map mends. Each site gets a "
+            "personal model beside the common one (ditto): keep whichever measures better there."
         )
     if not counts:
         reasons.append("No distance reaches its threshold: plain averaging, and the harmonisation in use, are enough.")
     return Recommendation(counts[0].kind if counts else "none", method, harmonisation, tuple(settings), tuple(reasons))
+
+
+def _known(kind: str, pair: Distance) -> bool:
+    of_kind: dict[str, tuple[object, ...]] = {
+        "appearance": (pair.intensity, pair.response),
+        "scale": (pair.scale,),
+        "prevalence": (pair.prevalence,),
+        "structure": (pair.views, pair.densities, pair.features),
+    }
+    return any(value is not None for value in of_kind[kind])
 
 
 def _over(value: float | None, threshold: float) -> float:
