@@ -16,7 +16,7 @@ from common import progress
 from common.atomic import write_bytes
 from common.data.dataset import SiteData, make_batch
 from common.data.manifest import UNLABELLED
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, EmptySiteError
 from common.models.normalisation import fit_statistics, has_batch_norm
 from common.models.published import PublishedModel
 from common.packing import from_bytes, to_bytes
@@ -48,6 +48,7 @@ def adapt(site: Site, published: PublishedModel, source: Path, out: Path | None 
 
     Raises:
         ConfigurationError: the network has no batch normalisation.
+        EmptySiteError: there are none but labelled test patients.
         StorageError: the file cannot be written; an earlier one is intact.
         XaiFederationError: the site's images cannot be used, by name.
     """
@@ -62,6 +63,12 @@ def adapt(site: Site, published: PublishedModel, source: Path, out: Path | None 
     test = _labelled(data.of_split("test"))
     measurable = len(set(test.targets.tolist())) == 2
     chosen = [index for index, item in enumerate(data.breasts) if not (measurable and item.split == "test")]
+    if not chosen:
+        raise EmptySiteError(
+            f"every patient of site {site.name} is a test patient: there are no images to take statistics of",
+            where=str(site.data),
+            do="leave the column split of the manifest empty, or empty their labels: then all images are used",
+        )
     before = _auc(published, test, site) if measurable else Estimate(None)
     compute = choose(task.training)
     # as many breasts in every batch, and neighbours of the manifest apart: batches weigh the same
@@ -105,4 +112,6 @@ def describe(found: Adaptation) -> str:
 
 
 def _text(found: Estimate) -> str:
+    if found.value is None or found.low is None or found.high is None:
+        return "not defined"
     return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"

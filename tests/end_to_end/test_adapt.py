@@ -22,6 +22,17 @@ def call(data, state, *arguments):
     return CliRunner().invoke(app, [*options, *map(str, arguments)])
 
 
+def rewrite(site, **columns):
+    """Fill columns of a manifest with one value."""
+    file = site / "manifest.csv"
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, **columns} for row in rows)
+
+
 @pytest.fixture(scope="module")
 def adapted(phantom, untrained, tmp_path_factory):
     state = tmp_path_factory.mktemp("state")
@@ -51,19 +62,19 @@ def test_the_auc_after_is_that_of_the_file_that_was_written(phantom, adapted):
 
 def test_no_label_is_needed_and_none_is_used(own_phantom, untrained, adapted, tmp_path):
     """With no labels nothing is measured, and the test patients' images serve the statistics too."""
-    file = own_phantom / "UNSEEN" / "manifest.csv"
-    with file.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows({**row, "label": "", "boxes": ""} for row in rows)
+    rewrite(own_phantom / "UNSEEN", label="", boxes="")
     out = tmp_path / "adapted.safetensors"
     result = call(own_phantom / "UNSEEN", tmp_path / "state", "--model", untrained, "--out", out)
     assert result.exit_code == 0, result.output
     assert "nothing measured" in result.output and str(out) in result.output
     statistics = [from_bytes(path.read_bytes())[0]["backbone.bn1.running_mean"] for path in (out, adapted[0])]
     torch.testing.assert_close(*statistics, rtol=0.2, atol=0.05)
+
+
+def test_with_nothing_but_test_patients_it_says_so(own_phantom, untrained, tmp_path):
+    rewrite(own_phantom / "UNSEEN", split="test")
+    result = call(own_phantom / "UNSEEN", tmp_path / "state", "--model", untrained)
+    assert result.exit_code == 16 and "every patient of site UNSEEN is a test patient" in result.output
 
 
 def test_a_network_without_batch_norm_is_refused(phantom, tmp_path):
