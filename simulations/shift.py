@@ -25,7 +25,7 @@ def show_shift(config: RunConfig, folder: Path, data: Path | None, model: Path |
         config: the scenario; ``unseen`` sites are asked like the others.
         folder: to write to; phantom sites and the sites' caches lie there too, and are used again.
         data: folder with one sub-folder a site, or ``None`` for phantom sites.
-        model: a published classifier, by whose features the sites are compared too; images are then prepared as its are.
+        model: a published classifier, by whose features sites are compared too; images are then prepared as its are.
 
     Returns:
         What to say on the terminal.

@@ -134,7 +134,8 @@ def _lead(shift: Shift) -> str:
     first = shift.found[0]
     if first.strength < 1 or first.between is None:
         return f"The {len(shift.told)} sites are alike in everything that was compared."
-    return f"The strongest shift is one of {first.kind}, between {first.between[0]} and {first.between[1]}: {first.reason}."
+    one, other = first.between
+    return f"The strongest shift is one of {first.kind}, between {one} and {other}: {first.reason}."
 
 
 def _heat(shift: Shift) -> str:

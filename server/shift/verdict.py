@@ -23,9 +23,9 @@ RULES = (
     ("scale", "A pixel of the network's input is 1.25 times as large, or larger."),
     ("prevalence", f"The shares of malignant breasts differ by {PREVALENCE:g} or more, and the 95 % interval of "
      "the difference is off 0."),
-    ("structure", f"Projections or densities of {MIX:.0%} of the images or breasts would have to change; or features of "
-     f"the model differ by {FEATURES:g} of their spread or more though prepared grey values (less than {RESPONSE:g}) and "
-     "pixel spacing do not."),
+    ("structure", f"Projections or densities of {MIX:.0%} of the images or breasts would have to change; or features "
+     f"of the model differ by {FEATURES:g} of their spread or more though prepared grey values (less than "
+     f"{RESPONSE:g}) and pixel spacing do not."),
 )  # fmt: skip
 
 
@@ -125,8 +125,8 @@ def recommend(
         if curves:
             harmonisation = "landmarks"
             reasons.append(
-                "Appearance: images are brought to common landmarks, because curves differ and not only gain and offset. "
-                "Film and digital look alike afterwards in grey values; not in sharpness and noise."
+                "Appearance: images are brought to common landmarks, because curves differ and not only gain and "
+                "offset. Film and digital look alike afterwards in grey values; not in sharpness and noise."
             )
         else:
             harmonisation = harmonisation if harmonisation != "none" else "percentile"
