@@ -214,5 +214,5 @@ def _shift(site: Site, content: RecordDict) -> RecordDict:
 
 
 def _cell(site: Site) -> int:
-    """Fewest patients or breasts that a statistic may stand on: the program's own least, or that of the site's policy."""
+    """Fewest patients or breasts behind a statistic: the program's own least, or that of the site's policy."""
     return max(MINIMUM_CELL, site.withholding.minimum_cell or 0)
