@@ -11,9 +11,9 @@ from flwr.app import RecordDict
 from common import progress
 from common.atomic import write_text
 from common.configuration import task_of, to_yaml
+from common.configuration.standard_scale import check_scale
 from common.data.scale import awaits_scale
 from common.errors import QuorumError, WireError
-from common.imaging.harmonise import check_scale
 from common.protocol import ScaleReport, ScaleTask, encode
 from server.admission import MAXIMUM_PATIENTS, ImpossibleFiguresError, answer
 from server.exchange import exchange, required, wait_for_quorum

@@ -6,6 +6,7 @@ from typing import Any
 
 from common.configuration.combinations import check_combinations
 from common.configuration.naming import nearest
+from common.configuration.standard_scale import check_scale
 from common.errors import ConfigurationError
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -197,8 +198,6 @@ def check_values(flat: dict[str, Any]) -> None:
 
 
 def _check_scale(method: str, scale: list[float]) -> None:
-    from common.imaging.harmonise import check_scale  # only where there is one: it takes scipy
-
     try:
         check_scale(method, scale)
     except ValueError as error:

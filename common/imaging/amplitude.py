@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
+from common.configuration.standard_scale import check_scale
+
 VERTICAL, HORIZONTAL = 4, 3
 """Highest frequencies, cycles over the frame's height and width; of the frame, 3 across are about as long as 4 down."""
 SIZE = VERTICAL + HORIZONTAL * (2 * VERTICAL + 1)
@@ -59,7 +61,8 @@ def to_scale(
     Raises:
         ValueError: the scale has another size, or a number that is not positive.
     """
-    wanted = checked(scale)
+    check_scale("amplitude", scale)
+    wanted = np.asarray(scale, dtype=np.float64)
     if not breast.any():
         return values
     own = np.maximum(of_image(values, breast, frame), SMALLEST)
@@ -70,20 +73,6 @@ def to_scale(
     correction[rows, : HORIZONTAL + 1] = (_block(gains) - 1.0) * spectrum[rows, : HORIZONTAL + 1]
     added = fft.irfft2(correction, s=frame, workers=1)[: values.shape[0], : values.shape[1]]
     return np.asarray(values + added, dtype=np.float32)
-
-
-def checked(scale: Sequence[float]) -> npt.NDArray[np.float64]:
-    """The scale as an array.
-
-    Raises:
-        ValueError: another number of amplitudes, or one that is not finite and positive.
-    """
-    array = np.asarray(scale, dtype=np.float64)
-    if array.shape != (SIZE,):
-        raise ValueError(f"the scale of amplitudes has {SIZE} numbers, got {array.size}")
-    if not np.isfinite(array).all() or (array <= 0).any():
-        raise ValueError("the amplitudes of the scale must be finite and positive")
-    return array
 
 
 def _spectrum(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from common.configuration.standard_scale import SIZES
 from common.imaging import amplitude, landmarks
 
 Pixels = npt.NDArray[np.float32]
@@ -19,7 +20,7 @@ BRIGHTEST = 5.0
 DETAIL_SCALE = 1.0 / 50.0
 """Width (sigma) of what counts as local, share of the longer side of the picture: about 4 mm of a breast."""
 DETAIL_GAIN = 2.0
-SCALED = ("landmarks", "amplitude")
+SCALED = tuple(SIZES)
 """Methods that need a scale that all sites of a run have in common."""
 
 
@@ -69,21 +70,6 @@ def harmonise(
         case _:
             raise ValueError(f"unknown harmonisation '{method}'")
     return np.where(breast, np.clip(mapped, DARKEST, BRIGHTEST), OUTSIDE).astype(np.float32)
-
-
-def check_scale(method: str, scale: Sequence[float]) -> None:
-    """Refuse a scale that is not of this method.
-
-    Raises:
-        ValueError: as said.
-    """
-    match method:
-        case "landmarks":
-            landmarks.checked(scale)
-        case "amplitude":
-            amplitude.checked(scale)
-        case _:
-            raise ValueError(f"'{method}' has no scale")
 
 
 def statistics(

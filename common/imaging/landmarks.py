@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from common.configuration.standard_scale import check_scale
+
 LEVELS = (0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Of the tissue inside the breast."""
 NARROWEST = 1e-3
@@ -46,7 +48,8 @@ def to_scale(
     Raises:
         ValueError: it is not.
     """
-    wanted = checked(scale)
+    check_scale("landmarks", scale)
+    wanted = np.asarray(scale, dtype=np.float64)
     if not breast.any():
         return values
     own = of_image(values, breast)
@@ -54,17 +57,3 @@ def to_scale(
     mapped = np.interp(values, own, wanted)
     mapped += slopes[0] * np.minimum(values - own[0], 0.0) + slopes[1] * np.maximum(values - own[-1], 0.0)
     return np.asarray(mapped, dtype=np.float32)
-
-
-def checked(scale: Sequence[float]) -> npt.NDArray[np.float64]:
-    """The scale as an array.
-
-    Raises:
-        ValueError: another number of landmarks, one that is not finite, or two that do not increase.
-    """
-    array = np.asarray(scale, dtype=np.float64)
-    if array.shape != (len(LEVELS),):
-        raise ValueError(f"the scale of landmarks has {len(LEVELS)} numbers, got {array.size}")
-    if not np.isfinite(array).all() or (np.diff(array) < NARROWEST / 2).any():
-        raise ValueError("the landmarks of the scale must be finite and increase")
-    return array
