@@ -6,8 +6,10 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
 
 from client.inference import predict
 from client.participation import with_own_layers
@@ -45,10 +47,16 @@ def read_answers(path: Path) -> BySite:
         with np.load(path, allow_pickle=False) as arrays:
             sites = list(dict.fromkeys(name.rpartition("/")[0] for name in arrays.files))
             return {site: Answers(*(arrays[f"{site}/{part}"] for part in _PARTS)) for site in sites}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise CheckpointError(
             f"the answers of a model cannot be read: {error}", where=str(path), do="delete the file and call again"
         ) from error
+
+
+def only_of(answers: Answers, patients: npt.NDArray[np.str_]) -> Answers:
+    """The answers about some of the patients."""
+    kept = np.isin(answers.patients, patients)
+    return Answers(answers.patients[kept], answers.targets[kept], answers.scores[kept])
 
 
 def answers_of(model: BreastClassifier, data: SiteData, config: RunConfig, name: str) -> Answers:

@@ -15,7 +15,7 @@ from common.errors import CheckpointError, ConfigurationError, OneClassSiteError
 from common.locking import held
 from common.metrics.paired import resampled_aucs
 from server.history import RoundRecord, read_history
-from simulations.comparison.answers import BySite, read_answers
+from simulations.comparison.answers import BySite, only_of, read_answers
 from simulations.comparison.findings import (
     FORMAT,
     Columns,
@@ -145,7 +145,7 @@ def put_together(
         OneClassSiteError: no training site has test patients of both classes.
         CheckpointError: models were not tested on the same breasts.
     """
-    whole, left_out = _by_way(asked, plan)
+    whole, left_out = by_way(asked, plan)
     first = next(iter(whole.values()))[0]
     train = tuple(name for name in sites.train if len(set(first[name].targets.tolist())) == 2)
     unseen = tuple(name for name in sites.unseen if len(set(first[name].targets.tolist())) == 2)
@@ -205,7 +205,7 @@ def put_together(
 PERSONAL = ", personal"
 
 
-def _by_way(asked: Asked, plan: list[Training]) -> tuple[dict[str, list[BySite]], dict[str, list[BySite]]]:
+def by_way(asked: Asked, plan: list[Training]) -> tuple[dict[str, list[BySite]], dict[str, list[BySite]]]:
     """Answers by way and seed: on whole federations, and on the site that was left out."""
     whole: dict[str, list[BySite]] = {}
     left_out: dict[str, list[BySite]] = {}
@@ -220,6 +220,14 @@ def _by_way(asked: Asked, plan: list[Training]) -> tuple[dict[str, list[BySite]]
         put(left_out if training.without else whole, training.way, training.seed, answers)
         if training.personal_answers.exists() and not training.without:
             put(whole, f"{training.way}{PERSONAL}", training.seed, read_answers(training.personal_answers))
+    for place, oracles in enumerate(whole.get("oracle", ())):  # all are compared on patients that no oracle saw
+        for per_seed in whole.values():
+            tested = {
+                name: only_of(per_seed[place][name], one.patients)
+                for name, one in oracles.items()
+                if name in per_seed[place]
+            }
+            per_seed[place] |= tested
     return whole, left_out
 
 

@@ -181,8 +181,7 @@ def trainings(
         sites: who takes part.
         out: folder of the comparison.
     """
-    unseen_split = "test" if asked.oracle else "all"
-    splits = (*((name, "test") for name in sites.train), *((name, unseen_split) for name in sites.unseen))
+    splits = (*((name, "test") for name in sites.train), *((name, "all") for name in sites.unseen))
     own = baseline_settings(asked)
     found: list[Training] = []
     for seed in asked.seeds:
@@ -191,7 +190,8 @@ def trainings(
         def central(way: str, merged: tuple[str, ...], at: RunConfig = at, seed: int = seed) -> Training:
             folder = out / "baselines" / (f"{way}-{merged[0]}" if len(merged) == 1 else way) / f"seed-{seed}"
             file = folder / "answers.npz"
-            return Training(way, seed, at, sites.data[seed], folder, file, splits, merged)
+            asked_about = ((merged[0], "test"),) if way == "oracle" else splits
+            return Training(way, seed, at, sites.data[seed], folder, file, asked_about, merged)
 
         for label, config in methods.items():
             folder = out / "runs" / folder_of(label) / f"seed-{seed}"

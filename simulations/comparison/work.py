@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from common.models.classifier import BreastClassifier
 from simulations.baselines import train_centrally
 from simulations.comparison.answers import BySite, answers_of, answers_of_run, read_answers, tested, write_answers
 from simulations.comparison.plan import Training
-from simulations.run import CONFIG, resume, start
+from simulations.run import CONFIG, ORIGIN, resume, start
 
 
 def carry_out(training: Training, caches: Path) -> str:
@@ -33,6 +34,8 @@ def carry_out(training: Training, caches: Path) -> str:
         XaiFederationError: of the run, by name.
     """
     with held(training.folder / "compare.lock", training.name):
+        if (training.folder / CONFIG).exists():
+            require_settings(training)
         if not training.answers.exists():
             if training.merged:
                 write_answers(training.answers, _train_merged(training, caches))
@@ -53,7 +56,6 @@ def _run(training: Training, caches: Path) -> None:
         share_cache(folder / "sites" / name, caches / name)
     if not ((folder / "summary.json").exists() and (folder / "report.html").exists()):
         if (folder / CONFIG).exists():
-            require_settings(training)
             resume(folder)
         else:
             start(config, folder, training.data)
@@ -64,11 +66,19 @@ def _run(training: Training, caches: Path) -> None:
 
 
 def require_settings(training: Training) -> None:
-    """Refuse to go on with, or to compare, a run that was made with other settings than are asked for now.
+    """Refuse to go on with, or to compare, a run that was made with other settings or data than are asked for now.
 
     Raises:
-        CheckpointError: naming the first setting that differs.
+        CheckpointError: naming the first setting that differs, or the data.
     """
+    folder = training.folder
+    origin = (folder / json.loads((folder / ORIGIN).read_text())["data"]).resolve()
+    if origin != training.data.resolve():
+        raise CheckpointError(
+            f"the run there is of the data in {origin}, now {training.data.resolve()} is asked for",
+            where=str(folder),
+            do="ask for the same data, or choose another --out",
+        )
     begun, now = settings(read_run(training.folder / CONFIG)), settings(training.config)
     for key, value in now.items():
         if begun.get(key) != value:

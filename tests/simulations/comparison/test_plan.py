@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from common.errors import ConfigurationError
+from common.errors import CheckpointError, ConfigurationError
+from common.metrics.paired import Answers
+from simulations.comparison.answers import read_answers, write_answers
+from simulations.comparison.compare import by_way
 from simulations.comparison.plan import Asked, Sites, load_methods, read_seeds, reference_of, trainings
 
 OUT = Path("out")
@@ -53,10 +57,33 @@ def test_baselines_take_nothing_from_a_method():
             assert (one.config.method.local_objective, one.config.method.mu) == ("plain", 0.0)
 
 
-def test_with_an_oracle_all_models_are_tested_on_the_patients_that_it_did_not_see():
+def test_an_oracle_is_trained_at_the_unseen_site_and_answers_about_its_test_patients():
     plan = planned(asked("fedavg", "fedbn", oracle=True))
-    assert all(dict(one.splits)["UNSEEN"] == "test" for one in plan)
-    assert [one.merged for one in plan if one.way == "oracle"] == [("UNSEEN",)] * 2
+    oracles = [one for one in plan if one.way == "oracle"]
+    assert [(one.merged, one.splits) for one in oracles] == [(("UNSEEN",), (("UNSEEN", "test"),))] * 2
+
+
+def test_with_an_oracle_all_models_are_compared_on_the_patients_that_it_did_not_see(tmp_path):
+    question = asked("fedavg", "fedbn", oracle=True)
+    sites = Sites(("MCS",), ("UNSEEN",), dict.fromkeys(question.seeds, tmp_path))
+    plan = trainings(question, load_methods(question), (), sites, tmp_path)
+    everyone, seen = np.array([f"p{number}" for number in range(6)]), 4
+    for one in plan:
+        names = everyone[seen:] if one.way == "oracle" else everyone
+        scores = np.arange(6.0)[-len(names) :] + one.seed
+        found = Answers(names, np.array([0, 1, 1, 0, 0, 1])[-len(names) :], scores)
+        write_answers(one.answers, {site: found for site, _ in one.splits})
+    whole, _ = by_way(question, plan)
+    for way in ("fedavg", "fedbn", "oracle"):
+        assert whole[way][1]["UNSEEN"].patients.tolist() == ["p4", "p5"]
+        assert whole[way][1]["UNSEEN"].scores.tolist() == [5.0, 6.0]
+    assert len(whole["fedavg"][0]["MCS"].patients) == 6 and "MCS" not in whole["oracle"][0]
+
+
+def test_damaged_answers_are_named(tmp_path):
+    (tmp_path / "answers.npz").write_bytes(b"PK not a zip")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_answers(tmp_path / "answers.npz")
 
 
 def test_each_site_is_left_out_in_turn_and_tested_on_the_patients_it_is_tested_on_otherwise():
