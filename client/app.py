@@ -1,4 +1,4 @@
-"""The site's Flower ClientApp: the three questions a coordinator may ask."""
+"""The site's Flower ClientApp: the questions a coordinator may ask."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from dataclasses import replace
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from client.appearance import scale_of
 from client.compute import is_out_of_memory
 from client.description import describe
+from client.evaluation import MINIMUM_CELL
 from client.participation import contribute, personal_figures, with_own_layers
 from client.privacy import spending
 from client.privacy.spending import Asked, is_private
 from client.privacy.training import require_private
+from client.shift import shift_of
 from client.site import Site, load_site, site_of
 from client.tasks.inquiry import Inquiry
 from client.tasks.work import work_of
@@ -23,7 +26,10 @@ from client.withholding import loss_rounded, withheld
 from common.configuration import TaskConfig, task_from_yaml
 from common.control_variates import beside, parted
 from common.data.dataset import SiteData
+from common.data.scale import as_stored, awaits_scale, unscaled
 from common.errors import EmptySiteError, MemoryLimitError, WireError, XaiFederationError
+from common.imaging.harmonise import SCALED
+from common.models.classifier import BreastClassifier
 from common.models.network import Network, build_network
 from common.packing import Tensors, pack, packed_size, unpack
 from common.parameters import trained_names
@@ -31,6 +37,8 @@ from common.protocol import (
     DescribeTask,
     EvaluateTask,
     Refusal,
+    ScaleTask,
+    ShiftTask,
     TrainReport,
     TrainTask,
     decode,
@@ -80,6 +88,18 @@ def evaluate_action(message: Message, context: Context) -> Message:
 def describe_action(message: Message, context: Context) -> Message:
     """Answer with counts of what the site holds."""
     return _answer(message, context, _describe)
+
+
+@app.query("scale")
+def scale_action(message: Message, context: Context) -> Message:
+    """Answer with the site's part of the scale that all images of a run are brought to."""
+    return _answer(message, context, _scale)
+
+
+@app.query("shift")
+def shift_action(message: Message, context: Context) -> Message:
+    """Answer with what tells the site's images and patients from those of others."""
+    return _answer(message, context, _shift)
 
 
 def _model(task: TaskConfig, content: RecordDict, with_variate: bool = False) -> tuple[Network, Tensors, Tensors]:
@@ -164,7 +184,7 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
 
 def _describe(site: Site, content: RecordDict) -> RecordDict:
     order = decode(content, DescribeTask)
-    task = task_from_yaml(order.task)
+    task = unscaled(task_from_yaml(order.task))
     data = load_site(site, task)
     description = describe(data)
     if order.rounds and is_private(task):
@@ -172,3 +192,27 @@ def _describe(site: Site, content: RecordDict) -> RecordDict:
         planned = spending.plan(site.state, learners, task, Asked(order.run, 0, order.rounds))
         description = replace(description, planned=planned.whole_run)
     return encode(description)
+
+
+def _scale(site: Site, content: RecordDict) -> RecordDict:
+    task = task_from_yaml(decode(content, ScaleTask).task)
+    if task.imaging.harmonisation not in SCALED:
+        raise WireError(f"images of '{task.imaging.harmonisation}' are brought to no scale")
+    stored = load_site(site, as_stored(task)).of_split("train")
+    return encode(scale_of(stored, task.imaging.harmonisation, _cell(site)))
+
+
+def _shift(site: Site, content: RecordDict) -> RecordDict:
+    order = decode(content, ShiftTask)
+    task = task_from_yaml(order.task)
+    stored = load_site(site, as_stored(task))
+    prepared = None if awaits_scale(task.imaging) else load_site(site, task)
+    model = _model(task, content)[0] if order.features else None
+    if model is not None and not isinstance(model, BreastClassifier):
+        raise WireError("features are taken from classifiers only")
+    return encode(shift_of(stored, prepared, task, _cell(site), model))
+
+
+def _cell(site: Site) -> int:
+    """Fewest patients or breasts behind a statistic: the program's own least, or that of the site's policy."""
+    return max(MINIMUM_CELL, site.withholding.minimum_cell or 0)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from common.code import code_digest, software_version
+from common.comparison import VIEWS
 from common.data.dataset import SiteData
 from common.data.split import SPLITS
 from common.protocol import SiteDescription, SplitCounts
-
-VIEWS = frozenset({"CC", "MLO", "ML", "LM", "LMO", "AT", "FB", "SIO", "XCC", "XCCL", "XCCM", "CV", "TAN"})
-"""Names of views that may leave the site (DICOM PS3.3 C.8.11.4); free text in the manifest becomes ``OTHER``."""
 
 
 def describe(data: SiteData) -> SiteDescription:

@@ -14,6 +14,7 @@ from common.configuration import PREPROCESSING_VERSION, TaskConfig
 from common.data.cache_folder import prune
 from common.data.dataset import SiteData, prepare_site
 from common.data.manifest import read_manifest
+from common.data.scale import awaits_scale
 from common.data.split import assign_splits
 from common.errors import ConfigurationError, EmptySiteError, OneClassSiteError, PreprocessingVersionError
 from common.names import check_name
@@ -92,9 +93,11 @@ def load_site(site: Site, task: TaskConfig) -> SiteData:
         OneClassSiteError: no malignant breast, or nothing but malignant ones.
         StorageError: the prepared images do not fit into the site's cache.
         PreprocessingVersionError: the task's images are made in another way than this software makes them.
+        ConfigurationError: the scale that the task's images are brought to is not known.
         XaiFederationError: anything else wrong with manifest or images, by name.
     """
     require_version(task)
+    require_scale(task)
     key = (site, json.dumps([asdict(task.imaging), asdict(task.data)]))
     if key not in _prepared:
         data = _prepare(site, task)
@@ -118,6 +121,20 @@ def require_version(task: TaskConfig) -> None:
         )
 
 
+def require_scale(task: TaskConfig) -> None:
+    """Refuse a task whose images cannot be made yet, because nobody has said to what scale.
+
+    Raises:
+        ConfigurationError: as said.
+    """
+    if awaits_scale(task.imaging):
+        raise ConfigurationError(
+            f"imaging.harmonisation={task.imaging.harmonisation} needs the scale that the sites of a run agree on",
+            where="imaging.standard_scale",
+            do="give the settings of a run (its config.yaml) or its model, or choose another imaging.harmonisation",
+        )
+
+
 def load_unlabelled(site: Site, task: TaskConfig) -> SiteData:
     """Prepare the site's data for work that needs no labels: they may be empty, or all the same.
 
@@ -126,6 +143,7 @@ def load_unlabelled(site: Site, task: TaskConfig) -> SiteData:
         XaiFederationError: anything else wrong with manifest or images, by name.
     """
     require_version(task)
+    require_scale(task)
     data = _prepare(site, task, unlabelled=True)
     _require_breasts(site, data)
     return data

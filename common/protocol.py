@@ -270,6 +270,64 @@ class SiteDescription:
 
 
 @dataclass(frozen=True)
+class ScaleTask:
+    """Coordinator to site: what would your training images add to the scale that all are brought to?"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    task: str
+
+
+@dataclass(frozen=True)
+class ScaleReport:
+    """Site to coordinator: its mean landmarks or amplitudes; nothing where too few patients stand behind them."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    patients: int
+    images: int
+    values: list[float]
+    """Means over the site's training images (``common.imaging.harmonise.statistics``)."""
+
+
+@dataclass(frozen=True)
+class ShiftTask:
+    """Coordinator to site: what do your images and patients look like? With a model: and what does it see in them?"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    task: str
+    features: bool = False
+    """A classifier comes along."""
+
+
+@dataclass(frozen=True)
+class ShiftReport:
+    """Site to coordinator: means and counts by which sites are compared; what too few stand behind is empty."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    patients: int
+    breasts: int
+    images: int
+    malignant: int | None
+    """Breasts."""
+    stored: list[float]
+    """Quantiles of the tissue's grey values as stored (share of full scale, dense bright), means over the images."""
+    standardised: list[float]
+    """The same, each image's median at 0 and half its 10-70 % range at 1: what gain and offset do not explain."""
+    prepared: list[float]
+    """The same of what the network sees."""
+    spacing_mm: list[float]
+    """Of the stored pixels: quantiles 10, 50 and 90 %."""
+    input_spacing_mm: list[float]
+    """Of the network's input: likewise."""
+    views: dict[str, int]
+    densities: dict[str, int]
+    """BI-RADS A to D: breasts."""
+    feature_mean: list[float]
+    """Of the model's pooled features over validation patients."""
+    feature_variance: list[float]
+    feature_patients: int = 0
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Site to coordinator: why there is no answer. The error's name and general meaning only;
     its details (files, lines) stay in the site's own log."""
@@ -279,8 +337,20 @@ class Refusal:
     meaning: str
 
 
-AnyMessage = TrainTask | TrainReport | EvaluateTask | EvaluationReport | DescribeTask | SiteDescription | Refusal
-M = TypeVar("M", TrainTask, TrainReport, EvaluateTask, EvaluationReport, DescribeTask, SiteDescription, Refusal)
+AnyMessage = (
+    TrainTask
+    | TrainReport
+    | EvaluateTask
+    | EvaluationReport
+    | DescribeTask
+    | SiteDescription
+    | ScaleTask
+    | ScaleReport
+    | ShiftTask
+    | ShiftReport
+    | Refusal
+)
+M = TypeVar("M", bound=AnyMessage)
 _RECORD, _ARRAYS, _PACKED = "message", "arrays", "packed"
 MAXIMUM_TEXT = 2**20
 """Characters of a message's text; the longest, an evaluation, takes some thousands."""

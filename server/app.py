@@ -24,6 +24,7 @@ from server.admission import described_by
 from server.agreement import require_agreement
 from server.checkpoint import saved_rounds
 from server.exchange import exchange, required, wait_for_quorum
+from server.harmonisation import with_scale
 from server.history import Quarantined, read_history
 from server.identity import identity
 from server.publish import publish
@@ -62,6 +63,7 @@ def run(grid: Grid, folder: Path) -> None:
         identity(folder),
     )
     federation.left_out = describe_sites(federation)
+    federation = with_scale(federation)
     records = run_rounds(federation, dict(model.state_dict()))
     publish(federation, records)
     write_results(folder)

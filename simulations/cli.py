@@ -184,6 +184,38 @@ def cores() -> int:
 
 
 @app.command()
+def shift(
+    scenario: Scenario,
+    overrides: Overrides = None,
+    out: Out = None,
+    data: Data = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A published classifier, by whose features the sites are compared too.")
+    ] = None,
+) -> None:
+    """Show how far the sites are apart, of what kind that is, and what to set; nothing is trained.
+
+    Writes `shift.json` and the page `shift.html` into the folder (default: runs/SCENARIO-shift).
+
+    Examples:
+
+        xai-sim shift demo
+
+        xai-sim shift real --data ../shared/data/sites
+
+        xai-sim shift real --data hospitals --model runs/real/model.safetensors
+    """
+    folder = out or Path("runs") / f"{Path(scenario).stem}-shift"
+
+    def work() -> str:
+        from simulations.shift import show_shift
+
+        return show_shift(load_run(scenario, overrides), folder, data, model)
+
+    guarded(work, "stopped")
+
+
+@app.command()
 def data(
     scenario: Scenario,
     overrides: Overrides = None,

@@ -13,6 +13,7 @@ from client.site import Site, load_site
 from common import progress
 from common.atomic import write_text
 from common.configuration import RunConfig, read_run, to_yaml
+from common.data.scale import unscaled
 from common.errors import CheckpointError, ConfigurationError
 from server.app import app as server_app
 from server.app import initial_model, write_results
@@ -99,7 +100,7 @@ def _origin(data: Path, folder: Path) -> str:
 
 def _announce(site: Site, config: RunConfig) -> None:
     """Prepare a site's data before anything trains, so that what is wrong with it shows at once."""
-    data = load_site(site, config)
+    data = load_site(site, unscaled(config))
     images = sum(len(views) for views in data.views)
     progress.say(
         f"{site.name:12} {data.patients} patients, {len(data.breasts)} breasts ({int(data.targets.sum())} malignant), "
@@ -119,6 +120,7 @@ def _run(config: RunConfig, folder: Path, people: Participants, engine: str) -> 
         grid = LocalGrid(client_app, nodes)
         server_app(grid, Context(1, 1, {}, RecordDict(), {"run-folder": str(folder)}))
     _complete_sites(folder, people.left_out, "phantom" if _is_phantom(folder) else "folder")
+    config = read_run(folder / CONFIG)  # with the scale of grey values that the sites have agreed on
     run_baselines(config, people.sites, people.unseen, folder)
     write_results(folder)
     return folder / "report.html"

@@ -23,14 +23,31 @@ from client.site import Site, load_site
 from client.tasks.work import work_of
 from common.configuration import TaskConfig, task_from_yaml
 from common.data.dataset import SiteData
+from common.data.scale import unscaled
 from common.errors import PolicyRefusalError
-from common.protocol import DescribeTask, EvaluateTask, Refusal, TrainTask, decode, encode, kind_of
+from common.protocol import (
+    DescribeTask,
+    EvaluateTask,
+    Refusal,
+    ScaleTask,
+    ShiftTask,
+    TrainTask,
+    decode,
+    encode,
+    kind_of,
+)
 
-_ALLOWED = {"train": "TrainTask", "evaluate": "EvaluateTask", "query.describe": "DescribeTask"}
+_ALLOWED = {
+    "train": "TrainTask",
+    "evaluate": "EvaluateTask",
+    "query.describe": "DescribeTask",
+    "query.scale": "ScaleTask",
+    "query.shift": "ShiftTask",
+}
 
 
 def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, now: datetime.time) -> None:
-    """Refuse what is none of the three questions a coordinator may ask, or what the policy does not allow.
+    """Refuse what is none of the questions a coordinator may ask, or what the policy does not allow.
 
     Args:
         policy: the site's.
@@ -44,7 +61,7 @@ def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, n
         XaiFederationError: anything wrong with the task or the site's data, by name.
     """
     if kind_of(content) != _ALLOWED.get(asked):
-        raise PolicyRefusalError("only describe, train and evaluate are answered")
+        raise PolicyRefusalError("only describe, train and evaluate, and queries of scale and shift, are answered")
     if asked == "train":
         order = decode(content, TrainTask)
         task = task_from_yaml(order.task)
@@ -57,12 +74,17 @@ def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, n
         check_task(policy, task)
         ask = None
     else:
-        told = decode(content, DescribeTask)
+        told = _query(asked, content)
         task = task_from_yaml(told.task)
-        check_task(policy, task, rounds=told.rounds)
-        ask = Asked(told.run, 0, told.rounds) if told.rounds else None
+        ask = None
+        if isinstance(told, DescribeTask):
+            check_task(policy, task, rounds=told.rounds)
+            ask = Asked(told.run, 0, told.rounds) if told.rounds else None
+        else:
+            check_task(policy, task)
         if ask:
             check_private(policy, task)
+        task = unscaled(task)
     data = load_site(site, task)
     check_patients(policy, data.patients)
     if ask:
@@ -86,6 +108,16 @@ def _steps(data: SiteData, task: TaskConfig) -> int:
     work, training = work_of(task), task.training
     visits = len(work.epoch(work.trainable(data, task), task, np.random.default_rng(0)))
     return training.local_epochs * math.ceil(visits / training.batch_size)
+
+
+def _query(asked: str, content: RecordDict) -> DescribeTask | ScaleTask | ShiftTask:
+    match asked:
+        case "query.scale":
+            return decode(content, ScaleTask)
+        case "query.shift":
+            return decode(content, ShiftTask)
+        case _:
+            return decode(content, DescribeTask)
 
 
 def refuse(message: Message, error: Exception) -> Message:

@@ -11,6 +11,7 @@ from common.configuration import TaskConfig
 from common.data.cache import CachedImage, ImageCache
 from common.data.manifest import Breast, Manifest, View, examine_manifest
 from common.data.preparation import Job, Unusable, prepare_all
+from common.data.scale import unscaled
 from common.data.split import assign_splits
 from common.errors import XaiFederationError
 
@@ -74,6 +75,7 @@ def examine(site: Site, task: TaskConfig, workers: int | None = None) -> Examina
         StorageError: the cache cannot be written.
     """
     require_version(task)
+    task = unscaled(task)
     manifest, problems = examine_manifest(site.data, site.name)
     manifest = assign_splits(manifest, task.data.validation_fraction, task.data.test_fraction, task.data.fold)
     pairs = [(breast, view) for breast in manifest.breasts for view in breast.views]

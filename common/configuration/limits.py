@@ -6,11 +6,12 @@ from typing import Any
 
 from common.configuration.combinations import check_combinations
 from common.configuration.naming import nearest
+from common.configuration.standard_scale import check_scale
 from common.errors import ConfigurationError
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": ("classifier", "detector"),
-    "imaging.harmonisation": ("none", "percentile", "local_contrast"),
+    "imaging.harmonisation": ("none", "percentile", "local_contrast", "landmarks", "amplitude"),
     "data.unreadable": ("stop", "skip"),
     "model.norm": ("batch", "group"),
     "model.pooling": ("average", "lse"),
@@ -191,4 +192,17 @@ def check_values(flat: dict[str, Any]) -> None:
         raise ConfigurationError(
             "only a detector has a FROC curve", where="federation.selection", do="choose validation_auc or last"
         )
+    if flat.get("imaging.standard_scale"):
+        _check_scale(str(flat.get("imaging.harmonisation")), flat["imaging.standard_scale"])
     check_combinations(flat)
+
+
+def _check_scale(method: str, scale: list[float]) -> None:
+    try:
+        check_scale(method, scale)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"imaging.harmonisation={method}: {error}",
+            where="imaging.standard_scale",
+            do="leave imaging.standard_scale to the coordinator",
+        ) from error

@@ -21,8 +21,12 @@ class ImagingConfig:
     spacing_mm: float | None = None
     """Resample to this pixel spacing (mm) instead of fitting the breast into the frame."""
     harmonisation: str = "local_contrast"
-    """``none`` (stored range / full scale), ``percentile`` (median and spread inside the breast) or
-    ``local_contrast`` (the same, less the mean of the tissue nearby)."""
+    """``none`` (stored range / full scale), ``percentile`` (median and spread inside the breast),
+    ``local_contrast`` (the same, less the mean of the tissue nearby), ``landmarks`` (quantiles of the tissue brought to
+    those of all sites) or ``amplitude`` (wide differences of brightness made as strong as those of all sites)."""
+    standard_scale: list[float] = field(default_factory=list)
+    """What ``landmarks`` and ``amplitude`` bring images to: the coordinator asks the sites for it before round 1 and
+    writes it here; empty: not asked yet."""
 
 
 @dataclass

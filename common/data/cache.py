@@ -62,7 +62,10 @@ class ImageCache:
 
     def __init__(self, folder: Path, imaging: ImagingConfig) -> None:
         self._folder, self._imaging = folder, imaging
-        self._settings = json.dumps(asdict(imaging), sort_keys=True)
+        named = asdict(imaging)
+        if not imaging.standard_scale:  # entries of before there was such a setting stay valid
+            del named["standard_scale"]
+        self._settings = json.dumps(named, sort_keys=True)
 
     def get(self, path: Path, laterality: str, spacing_mm: float | None = None) -> CachedImage:
         """Look an image up, or prepare and keep it.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+
+from common.configuration.standard_scale import SIZES
+from common.imaging import amplitude, landmarks
 
 Pixels = npt.NDArray[np.float32]
 
@@ -15,9 +20,17 @@ BRIGHTEST = 5.0
 DETAIL_SCALE = 1.0 / 50.0
 """Width (sigma) of what counts as local, share of the longer side of the picture: about 4 mm of a breast."""
 DETAIL_GAIN = 2.0
+SCALED = tuple(SIZES)
+"""Methods that need a scale that all sites of a run have in common."""
 
 
-def harmonise(pixels: Pixels, breast: npt.NDArray[np.bool_], method: str) -> Pixels:
+def harmonise(
+    pixels: Pixels,
+    breast: npt.NDArray[np.bool_],
+    method: str,
+    scale: Sequence[float] = (),
+    frame: tuple[int, int] | None = None,
+) -> Pixels:
     """Map grey values 0..1 to roughly zero mean and unit spread; air becomes a constant.
 
     ``none``: a fixed line, ``4 x - 1``. ``percentile``: ``(x - median) / s`` with s half the distance
@@ -25,18 +38,23 @@ def harmonise(pixels: Pixels, breast: npt.NDArray[np.bool_], method: str) -> Pix
     an upper quantile moves with a bright lesion, which then darkens the whole breast and betrays
     itself to a network (see docs/phantom.md). ``local_contrast``: the same, less its Gaussian mean over the
     tissue nearby, times 2: spicules, margins and texture stay; density, film response and machine curves, which
-    differ from site to site, mostly go. 0 is then the tissue around.
+    differ from site to site, mostly go. 0 is then the tissue around. ``landmarks`` and ``amplitude``: what
+    ``percentile`` gives, brought to a scale that all sites of a run have in common
+    (:mod:`common.imaging.landmarks`, :mod:`common.imaging.amplitude`).
 
     Args:
-        pixels: float32 ``(H, W)``, 0..1, dense tissue bright.
+        pixels: float32 ``(H, W)``, 0..1, dense tissue bright, chest wall at the left edge.
         breast: bool ``(H, W)``.
-        method: ``none``, ``percentile`` or ``local_contrast``.
+        method: ``none``, ``percentile``, ``local_contrast``, ``landmarks`` or ``amplitude``.
+        scale: of the run (``imaging.standard_scale``), for ``landmarks`` and ``amplitude``.
+        frame: rows and columns of the network's input, of which ``pixels`` are a part; ``amplitude`` counts its
+            frequencies over it.
 
     Returns:
         float32 ``(H, W)``: -2.9375..5 in the breast, -3 outside.
 
     Raises:
-        ValueError: unknown method.
+        ValueError: unknown method, or a scale that is not of this method.
     """
     match method:
         case "none":
@@ -45,9 +63,39 @@ def harmonise(pixels: Pixels, breast: npt.NDArray[np.bool_], method: str) -> Pix
             mapped = _standardised(pixels, breast)
         case "local_contrast":
             mapped = _detail(_standardised(pixels, breast), breast)
+        case "landmarks":
+            mapped = landmarks.to_scale(_standardised(pixels, breast), breast, scale)
+        case "amplitude":
+            mapped = amplitude.to_scale(_standardised(pixels, breast), breast, scale, frame or breast.shape)
         case _:
             raise ValueError(f"unknown harmonisation '{method}'")
     return np.where(breast, np.clip(mapped, DARKEST, BRIGHTEST), OUTSIDE).astype(np.float32)
+
+
+def statistics(
+    pixels: Pixels, breast: npt.NDArray[np.bool_], method: str, frame: tuple[int, int] | None = None
+) -> npt.NDArray[np.float64]:
+    """What an image adds to the scale of ``landmarks`` or ``amplitude``: a scale equal to it leaves the image as it is.
+
+    Args:
+        pixels: as in :func:`harmonise`.
+        breast: likewise; not empty.
+        method: ``landmarks`` or ``amplitude``.
+        frame: as in :func:`harmonise`.
+
+    Returns:
+        float64 ``(9,)`` or ``(31,)``.
+
+    Raises:
+        ValueError: a method that needs no scale.
+    """
+    match method:
+        case "landmarks":
+            return landmarks.of_image(_standardised(pixels, breast), breast)
+        case "amplitude":
+            return amplitude.of_image(_standardised(pixels, breast), breast, frame or breast.shape)
+        case _:
+            raise ValueError(f"'{method}' has no scale")
 
 
 def _standardised(pixels: Pixels, breast: npt.NDArray[np.bool_]) -> Pixels:

@@ -69,7 +69,7 @@ def prepare_image(
         )
     spacing = stored.spacing_mm or ((spacing_mm, spacing_mm) if spacing_mm else None)
     geometry = _geometry(stored, breast, imaging, spacing, inverted, path)
-    pixels = _place(upright, breast, geometry, imaging.harmonisation)
+    pixels = _place(upright, breast, geometry, imaging)
     shown = pixel_facts(stored.pixels, seems_inverted, stored.polarity_known, breast.mask)
     return PreparedImage(pixels, geometry, _input_spacing(geometry, spacing), ImageFacts(stored.facts, shown))
 
@@ -129,7 +129,7 @@ def _within(span: tuple[float, float], length: float) -> tuple[float, float]:
     return span[0] + excess, span[1] - excess
 
 
-def _place(upright: Pixels, breast: BreastRegion, geometry: Geometry, method: str) -> Pixels:
+def _place(upright: Pixels, breast: BreastRegion, geometry: Geometry, imaging: ImagingConfig) -> Pixels:
     """Resample the crop, harmonise it inside the breast and put it into the frame."""
     part = resample(upright, *geometry.placed, region=geometry.crop)
     vertical = breast.mask.shape[0] / geometry.stored_rows
@@ -138,9 +138,10 @@ def _place(upright: Pixels, breast: BreastRegion, geometry: Geometry, method: st
     region = (x0 * horizontal, y0 * vertical, x1 * horizontal, y1 * vertical)
     mask = ndimage.binary_dilation(breast.mask).astype(np.float32)
     inside = resample(mask, *geometry.placed, region=region) > 0.5
-    part = harmonise(part, inside, method)
     if geometry.mirrored:
-        part = part[:, ::-1]
+        part, inside = part[:, ::-1], inside[:, ::-1]
+    frame = (geometry.rows, geometry.columns)
+    part = harmonise(part, inside, imaging.harmonisation, imaging.standard_scale, frame)
     pixels = np.full((geometry.rows, geometry.columns), OUTSIDE, dtype=np.float32)
     pixels[geometry.top : geometry.top + geometry.placed[0], : geometry.placed[1]] = part
     return pixels

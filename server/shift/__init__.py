@@ -1,0 +1,1 @@
+"""How far sites are apart, of what kind that is, and what to do about it."""
