@@ -21,6 +21,9 @@ from simulations.comparison.plan import Training
 from simulations.run import CONFIG, ORIGIN, resume, start
 
 
+SCALE = "imaging.standard_scale"
+
+
 def carry_out(training: Training, caches: Path) -> str:
     """Do what is not done yet; returns a line that says what came of it.
 
@@ -81,6 +84,8 @@ def require_settings(training: Training) -> None:
         )
     begun, now = settings(read_run(training.folder / CONFIG)), settings(training.config)
     for key, value in now.items():
+        if key == SCALE and not value:  # a run settles it itself before its first round
+            continue
         if begun.get(key) != value:
             raise CheckpointError(
                 f"the run there has {key} = {begun.get(key)}, now {value} is asked for",
@@ -130,6 +135,8 @@ def prepare(trainings: list[Training], caches: Path) -> None:
     seen = set()
     for training in trainings:
         config = training.config
+        if config.imaging.harmonisation == "landmarks" and not config.imaging.standard_scale:
+            continue  # the run prepares its images when its sites have settled the scale
         for name in (*config.sites, *config.unseen):
             key = (name, str(training.data), repr(config.imaging), repr(config.data))
             if key in seen:
