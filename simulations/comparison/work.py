@@ -11,6 +11,7 @@ from client.tasks.work import work_of
 from common import progress
 from common.configuration import read_run
 from common.configuration.loading import settings
+from common.data.scale import awaits_scale
 from common.errors import CheckpointError
 from common.locking import held
 from common.metrics.classification import auc
@@ -19,6 +20,8 @@ from simulations.baselines import train_centrally
 from simulations.comparison.answers import BySite, answers_of, answers_of_run, read_answers, tested, write_answers
 from simulations.comparison.plan import Training
 from simulations.run import CONFIG, ORIGIN, resume, start
+
+SCALE = "imaging.standard_scale"
 
 
 def carry_out(training: Training, caches: Path) -> str:
@@ -81,6 +84,8 @@ def require_settings(training: Training) -> None:
         )
     begun, now = settings(read_run(training.folder / CONFIG)), settings(training.config)
     for key, value in now.items():
+        if key == SCALE and not value:  # a run settles it itself before its first round
+            continue
         if begun.get(key) != value:
             raise CheckpointError(
                 f"the run there has {key} = {begun.get(key)}, now {value} is asked for",
@@ -130,6 +135,8 @@ def prepare(trainings: list[Training], caches: Path) -> None:
     seen = set()
     for training in trainings:
         config = training.config
+        if awaits_scale(config.imaging):
+            continue  # the run prepares its images when its sites have settled the scale
         for name in (*config.sites, *config.unseen):
             key = (name, str(training.data), repr(config.imaging), repr(config.data))
             if key in seen:

@@ -81,7 +81,8 @@ def test_other_patients_in_each_seed_are_drawn_seed_by_seed():
     # Patients within drawn seeds, and seeds: their variances add up.
     found = resampled_aucs({"a": nested}, ["MCS"], 2000, 0)["a"].samples.std()
     assert found == pytest.approx(np.hypot(within, between), rel=0.2)
-    assert found < 0.8 * crossed
+    alone = resampled_aucs({"a": [{"MCS": same}]}, ["MCS"], 2000, 0)["a"].samples.std()
+    assert crossed == pytest.approx(alone) and within < 0.6 * alone
 
 
 def test_the_interval_of_a_paired_difference_covers_the_truth():

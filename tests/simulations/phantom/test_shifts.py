@@ -33,8 +33,9 @@ def test_at_severity_zero_all_sites_are_alike(name):
 
 @pytest.mark.parametrize("kind", SHIFTS)
 def test_one_kind_changes_its_own_values_and_no_other(kind):
-    site, machine = site_at("CR", 1.0, (kind,))
-    reference, own = acquisition_at(SITES["CR"], 0.0), acquisition_at(SITES["CR"], 1.0)
+    name = "CR" if kind == "labels" else "RAW"  # RAW's own values all differ from the reference's
+    site, machine = site_at(name, 1.0, (kind,))
+    reference, own = acquisition_at(SITES[name], 0.0), acquisition_at(SITES[name], 1.0)
     assert changed(site.population, REFERENCE_POPULATION) == KINDS.get(kind, set())
     moved = changed(machine, reference)
     if kind == "scale":
