@@ -12,6 +12,8 @@ import numpy as np
 from common.comparison import LEVELS
 from common.protocol import ShiftReport
 
+COVERED = 0.8
+"""Mixes are compared where sites tell them of so large a share of their images or breasts."""
 FINE = np.linspace(LEVELS[0], LEVELS[-1], 981)
 
 
@@ -65,10 +67,17 @@ def _distance(first: str, second: str, one: ShiftReport, other: ShiftReport) -> 
         prevalence=None
         if one.malignant is None or other.malignant is None
         else newcombe(one.malignant, one.breasts, other.malignant, other.breasts),
-        views=total_variation(one.views, other.views),
-        densities=total_variation(one.densities, other.densities),
+        views=_mix((one.views, one.images), (other.views, other.images)),
+        densities=_mix((one.densities, one.breasts), (other.densities, other.breasts)),
         features=frechet(one, other),
     )
+
+
+def _mix(*told: tuple[Mapping[str, int], int]) -> float | None:
+    """Not where small cells that were kept back, or unknown ones, could make the difference."""
+    if any(sum(counts.values()) < COVERED * total for counts, total in told):
+        return None
+    return total_variation(*(counts for counts, _ in told))
 
 
 def wasserstein(one: Sequence[float], other: Sequence[float]) -> float | None:

@@ -81,3 +81,9 @@ def test_every_pair_is_there_once_and_order_changes_no_distance():
         mirrored = turned[pair.first, pair.second]
         assert (mirrored.intensity, mirrored.scale, mirrored.views) == (pair.intensity, pair.scale, pair.views)
         assert mirrored.prevalence.value == -pair.prevalence.value
+
+
+def test_mixes_are_not_compared_where_small_cells_were_kept_back():
+    few = {"A": replace(REPORT, densities={"B": 6}), "B": replace(REPORT, densities={"C": 6}, views={"MLO": 700})}
+    (pair,) = distances(few)
+    assert pair.densities is None and pair.views == pytest.approx(0.5)

@@ -26,7 +26,7 @@ CASES = {
     "curve": ({"stored": curved(REPORT.stored), "standardised": curved(REPORT.standardised)}, "silobn", "landmarks"),
     "scale": ({"input_spacing_mm": [0.9, 1.0, 1.1]}, "fedavg", "local_contrast"),
     "prevalence": ({"malignant": 200}, "fedavg", "local_contrast"),
-    "projections": ({"views": {"MLO": 400}}, "ditto", "local_contrast"),
+    "projections": ({"views": {"MLO": 800}}, "ditto", "local_contrast"),
     "densities": ({"densities": {"C": 200, "D": 200}}, "ditto", "local_contrast"),
 }
 KIND = {"gain and offset": "appearance", "curve": "appearance", "projections": "structure", "densities": "structure"}
@@ -60,7 +60,7 @@ def test_features_tell_of_structure_only_where_grey_values_are_alike():
 
 
 def test_the_page_stands_alone_and_names_of_sites_are_only_text(tmp_path):
-    told = {"A": REPORT, "<script>B": replace(REPORT, views={"MLO": 400}, malignant=None, spacing_mm=[])}
+    told = {"A": REPORT, "<script>B": replace(REPORT, views={"MLO": 800}, malignant=None, spacing_mm=[])}
     shift = assess(TaskConfig(), told)
     text = write_shift(shift, tmp_path).read_text()
     assert "<script" not in text and "http://" not in text.replace("http://www.w3.org", "") and "https://" not in text
