@@ -70,6 +70,43 @@ def what_if(
     return WhatIf(what, float(score(np.stack(changed)).mean()))
 
 
+def without_regions(
+    score: Score,
+    images: npt.NDArray[np.float32],
+    tissue: npt.NDArray[np.bool_],
+    views: Sequence[str],
+    regions: Sequence[Mask],
+    named: str,
+    marked: Sequence[Mask] | None,
+    seed: int,
+) -> list[WhatIf]:
+    """Without a region of each view, of all views, without as much tissue elsewhere, and without the doctors' boxes.
+
+    Args:
+        score: logits of views.
+        images: ``(views, H, W)``.
+        tissue: ``(views, H, W)``.
+        views: their names.
+        regions: one a view; empty where nothing is taken away.
+        named: what a region is, for the reader.
+        marked: what the doctors marked, one a view; None where they marked nothing.
+        seed: of the control's places.
+    """
+    nothing = np.zeros_like(regions[0])
+    changes = []
+    if len(regions) > 1:
+        for place, view in enumerate(views):
+            only = [region if here == place else nothing for here, region in enumerate(regions)]
+            changes.append(what_if(score, images, tissue, only, f"{named}, {view} only"))
+    changes.append(what_if(score, images, tissue, regions, f"{named}, every view"))
+    changes.append(
+        control(score, images, tissue, regions, "as much tissue at other places (mean of eight tries)", seed)
+    )
+    if marked is not None:
+        changes.append(what_if(score, images, tissue, marked, "what the doctors marked, every view"))
+    return changes
+
+
 def control(
     score: Score,
     images: npt.NDArray[np.float32],
