@@ -7,6 +7,7 @@ this site's other test images, and the share of their lesions that is found so. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
@@ -32,7 +33,7 @@ from common.metrics.froc import RATES
 from common.models.published import PublishedDetector
 
 DENSITY = codes.cid6014.MammographyBreastDensity
-PER_IMAGE = Code("{markers}/{image}", "UCUM", "markers per image")
+PER_IMAGE = Code("{marks}/{image}", "UCUM", "marks per image")
 
 
 def points_of(others: SiteMarks, rate: float) -> list[WorkingPoint]:
@@ -85,6 +86,8 @@ def _impression(
 def _operating_point(at: int, point: WorkingPoint) -> Dataset:
     if not point.images:
         return operating_point(at, "No working point: this site has no test images of other patients.")
+    if math.isinf(point.threshold):
+        return operating_point(at, f"No mark: already the surest one would make more than {point.rate:g} an image.")
     asked = f"Marks from the score on at which at most {point.rate:g} an image"
     of_images = f"on the {point.images} test images of this site's other patients"
     if not point.known:

@@ -177,12 +177,23 @@ def _score(model: BreastClassifier, images: Maps) -> npt.NDArray[np.float64]:
     return logits
 
 
-def doctors_regions(breast: Breast, prepared: Sequence[CachedImage], shape: tuple[int, ...]) -> list[Mask] | None:
-    """What the doctors marked, one region a view, in the network's input ``shape``; None where nothing."""
+def grown(boxes: Sequence[Box], margin: float) -> list[Box]:
+    """Boxes, on each side wider and taller by a share of themselves."""
+    result = []
+    for box in boxes:
+        across, down = margin * (box.x1 - box.x0), margin * (box.y1 - box.y0)
+        result.append(Box(box.x0 - across, box.y0 - down, box.x1 + across, box.y1 + down, box.label))
+    return result
+
+
+def doctors_regions(
+    breast: Breast, prepared: Sequence[CachedImage], shape: tuple[int, ...], margin: float = 0.0
+) -> list[Mask] | None:
+    """What the doctors marked and a margin, one region a view, in the network's input ``shape``; None where nothing."""
     if not any(view.boxes for view in breast.views):
         return None
     return [
-        mask_of_boxes(shape, image.geometry.boxes_to_input(view.boxes or ()))
+        mask_of_boxes(shape, grown(image.geometry.boxes_to_input(view.boxes or ()), margin))
         for view, image in zip(breast.views, prepared, strict=True)
     ]
 

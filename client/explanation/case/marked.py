@@ -20,24 +20,32 @@ from client.explanation.case.case import (
     Maps,
     MarkWhatIf,
     doctors_regions,
+    grown,
     show_view,
     shown_box,
     shown_map,
 )
 from client.explanation.case.choice import Exam
 from client.explanation.case.occlusion import WhatIf, control, what_if, without_regions
+from client.explanation.case.transplant import transplanted
 from client.explanation.detected import DetectedScore, PlaceScore, anchors_at
 from client.explanation.maps import device_of, views_at_once
 from client.explanation.sanity import Explain
 from common.data.dataset import SiteData
 from common.imaging.box import Box
 from common.metrics.explanation import Mask, mask_of_boxes
+from common.metrics.faithfulness import Score
 from common.metrics.hits import hits
 from common.models.classifier import AIR
 from common.models.published import PublishedDetector
 
 MAPPED = 3
 """So many marks of a view, the surest of those that are shown, have maps, and are tried without their tissue."""
+
+MARGIN = 0.3
+"""So much of its width and height is taken away with a mark on each side: what is left of a rim is found again."""
+PIECES = 4
+"""Over so many pieces of other tissue in a mark's place its score is averaged, as log-odds."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -107,10 +115,10 @@ def _breast(
         bare = show_view(view, prepared[place], tissue[place], of_surest, float(logits[place]))
         views.append(_with_marks(bare, reading, whys, threshold, marking.published))
     regions = [
-        mask_of_boxes(inside.shape, boxes_of(reading.boxes[reading.scores >= threshold])) & inside
+        mask_of_boxes(inside.shape, grown(boxes_of(reading.boxes[reading.scores >= threshold]), MARGIN)) & inside
         for reading, inside in zip(readings, tissue, strict=True)
     ]
-    marked = doctors_regions(breast, prepared, images.shape[1:])
+    marked = doctors_regions(breast, prepared, images.shape[1:], MARGIN)
     names = [view.view for view in breast.views]
     return CaseBreast(
         breast,
@@ -124,7 +132,7 @@ def _breast(
 
 
 def _changes(
-    score: partial[Floats],
+    score: Score,
     images: Maps,
     tissue: npt.NDArray[np.bool_],
     names: Sequence[str],
@@ -133,10 +141,11 @@ def _changes(
     seed: int,
 ) -> list[WhatIf]:
     """Without the marks; where there are none, only without what the doctors marked."""
+    remove = partial(transplanted, random=np.random.default_rng(seed))
     if any(region.any() for region in regions):
-        return without_regions(score, images, tissue, names, regions, "what it marked", marked, seed)
+        return without_regions(score, images, tissue, names, regions, "what it marked", marked, seed, remove)
     if marked is not None:
-        return [what_if(score, images, tissue, marked, "what the doctors marked, every view")]
+        return [what_if(score, images, tissue, marked, "what the doctors marked, every view", remove)]
     return []
 
 
@@ -144,23 +153,24 @@ def _why(
     marking: Marking, explainers: Mapping[str, Explain], image: Maps, tissue: Mask, box: Floats, seed: int
 ) -> _Why:
     """Explain one mark of a view ``(H, W)``; ``box`` ``(4,)`` in its pixels."""
-    score = _sureness(marking, image, box)
-    upright = score.keywords["looks"][0]
+    looks = _looks(marking, image, box)
     views = torch.from_numpy(image)[None, None]
-    region = mask_of_boxes(image.shape, boxes_of(box[None])) & tissue
-    one, inside = image[None], tissue[None]
+    region = mask_of_boxes(image.shape, grown(boxes_of(box[None]), MARGIN)) & tissue
+    score, one, inside = partial(_highest, looks), image[None], tissue[None]
+    remove = partial(transplanted, random=np.random.default_rng(seed))
+    pieces = [what_if(score, one, inside, [region], "", remove).logit for _ in range(PIECES)]
     return _Why(
-        {name: explain(upright, views)[0] for name, explain in explainers.items()},
+        {name: explain(looks[0], views)[0] for name, explain in explainers.items()},
         MarkWhatIf(
             _sigmoid(float(score(one)[0])),
-            _sigmoid(what_if(score, one, inside, [region], "").logit),
-            _sigmoid(control(score, one, inside, [region], "", seed).logit),
+            _sigmoid(float(np.mean(pieces))),
+            _sigmoid(control(score, one, inside, [region], "", seed, remove).logit),
         ),
     )
 
 
-def _sureness(marking: Marking, image: Maps, box: Floats) -> partial[Floats]:
-    """A function of images ``(N, H, W)`` that gives the logits ``(N,)`` of the place of one mark of a view."""
+def _looks(marking: Marking, image: Maps, box: Floats) -> list[PlaceScore]:
+    """What gives the logit of the place of one mark of a view; the second, where there is one, upside down."""
     detector, height = marking.published.model, image.shape[0]
     looks = []
     for upside_down in (False, True) if marking.flips else (False,):
@@ -170,10 +180,10 @@ def _sureness(marking: Marking, image: Maps, box: Floats) -> partial[Floats]:
         with torch.no_grad():
             found = detector(seen.flip(2) if upside_down else seen)
             looks.append(PlaceScore(detector, anchors_at(detector, found, 0, torch.tensor(place))))
-    return partial(_highest, looks=looks)
+    return looks
 
 
-def _highest(images: Maps, looks: Sequence[PlaceScore]) -> Floats:
+def _highest(looks: Sequence[PlaceScore], images: Maps) -> Floats:
     """The surer of one or two looks, the second upside down."""
     seen = [_logits(look, images[:, ::-1] if number else images) for number, look in enumerate(looks)]
     return np.asarray(np.max(seen, axis=0))
