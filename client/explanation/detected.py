@@ -63,7 +63,8 @@ class PlaceScore(DetectedScore):
 def anchors_at(detector: MassDetector, found: RawDetections, number: int, place: torch.Tensor) -> torch.Tensor:
     """Which anchors speak for a place: those whose boxes overlap it by ``SAME_PLACE``, otherwise the nearest to it.
 
-    Of a detection that hard suppression left, the highest of them is the anchor that it was made of.
+    Of an image's surest detection the highest of them is the anchor that it was made of. A weaker detection may lie
+    beside a surer anchor that was suppressed by a still surer one; then that anchor speaks for the place.
 
     Args:
         detector: whose anchors.
