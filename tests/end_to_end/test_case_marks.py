@@ -240,10 +240,10 @@ def test_a_cad_report_says_of_each_mark_what_it_is_how_sure_and_from_which_point
         items = dict(walked(made))
         (table,) = (item for item in items.values() if named(item) == "CAD Operating Point Table")
         axes = [item.ConceptCodeSequence[0].CodeMeaning for item in table.ContentSequence if item.ValueType == "CODE"]
-        assert axes == ["False markers per image", "Lesion Sensitivity"]
+        assert axes == ["False Markers per Image", "Lesion Sensitivity"]
         points = children(table, "CAD Operating Point")
         assert len(points) == 6  # none, 1/4, 1/2, 1, 2, and the 4 that were asked for
-        false = [children(point, "False markers per image") for point in points[1:]]
+        false = [children(point, "False Markers per Image") for point in points[1:]]
         rates = [float(one[0].MeasuredValueSequence[0].NumericValue) for one in false if one]
         assert rates == sorted(rates) and max(rates) <= 4
         found, of_point = {}, []
@@ -315,7 +315,7 @@ def test_a_site_that_knows_no_lesion_is_told_what_cannot_be_said(phantom, detect
     assert "Where lesions are is not known at this site" in text and "doctors' boxes not known" in text
     assert "on a lesion:" not in text and "on none" not in text
     (report,) = (pydicom.dcmread(path) for path in site.reports.glob("cases/*/*/dicom/cad-*.dcm"))
-    assert not [item for _, item in walked(report) if named(item) in ("Lesion Sensitivity", "False markers per image")]
+    assert not [item for _, item in walked(report) if named(item) in ("Lesion Sensitivity", "False Markers per Image")]
 
 
 def test_an_exam_without_a_mark_says_so_and_its_objects_are_valid(phantom, detector, tmp_path):
