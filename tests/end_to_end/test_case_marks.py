@@ -288,6 +288,12 @@ def test_a_method_that_cannot_explain_a_detector_is_refused_before_any_work(site
     assert "marks" not in result.output  # nothing was read
 
 
+@pytest.mark.parametrize(("rate", "code"), [("nan", 46), ("inf", 46), ("-1", 2), ("many", 2)])
+def test_a_rate_of_false_marks_is_a_number(site, detector, rate, code):
+    result = call(site, "--model", detector, "--worst", 1, "--false-marks", rate)
+    assert result.exit_code == code and "--false-marks" in result.output.replace("\n", " ")
+
+
 def test_a_classifier_makes_no_marks(site, untrained):
     result = call(site, "--model", untrained, "--worst", 1, "--false-marks", 1)
     assert result.exit_code == 46 and "a classifier makes no marks" in result.output
@@ -313,7 +319,7 @@ def test_a_site_that_knows_no_lesion_is_told_what_cannot_be_said(phantom, detect
     assert result.exit_code == 0, result.output
     text = next(site.reports.glob("cases/*/*/report.html")).read_text()
     assert "Where lesions are is not known at this site" in text and "doctors' boxes not known" in text
-    assert "on a lesion:" not in text and "on none" not in text
+    assert "on a lesion:" not in text and "hits none" not in text
     (report,) = (pydicom.dcmread(path) for path in site.reports.glob("cases/*/*/dicom/cad-*.dcm"))
     assert not [item for _, item in walked(report) if named(item) in ("Lesion Sensitivity", "False Markers per Image")]
 

@@ -6,6 +6,7 @@ ends, and the same call goes on from there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources as package_files
 from pathlib import Path
@@ -49,11 +50,15 @@ def open_reader(
             its default.
 
     Raises:
-        CaseError: there is no such explainer, or a classifier is asked for marks.
+        CaseError: there is no such explainer, the rate is no number, or a classifier is asked for marks.
         ExplainerError: a method cannot explain a detector.
         XaiFederationError: the site's data cannot be used, by name.
     """
     require_known(methods)
+    if false_marks is not None and not math.isfinite(false_marks):
+        raise CaseError(
+            f"{false_marks} marks an image are no rate", where="--false-marks", do="give a number, such as 1"
+        )
     if isinstance(published, PublishedDetector):
         return DetectorReader(site, published, methods, false_marks)
     if false_marks is not None:

@@ -110,6 +110,17 @@ def test_without_its_tissue_a_mark_is_gone_and_without_other_tissue_it_stays(cas
         assert mark.what_if.elsewhere > 0.8 * mark.score
 
 
+def test_a_detector_that_also_looks_upside_down_is_explained_by_both_looks(marking):
+    task = marking.published.task
+    task = replace(task, detector=replace(task.detector, test_flips=True))
+    published = replace(marking.published, task=task)
+    both = Marking(published, marking.data, read_site(published.model, marking.data, task, ""))
+    for item in case_of(both, 0.4).breasts:
+        mark = item.views[0].marks[0]
+        assert mark.what_if.now == pytest.approx(mark.score, abs=1e-4)
+        assert mark.what_if.without < 0.4 * mark.score < mark.what_if.elsewhere
+
+
 def test_the_breasts_score_falls_with_its_marks(case):
     right = dict(case.breasts[0].what_if)
     assert list(right) == [
