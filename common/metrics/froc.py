@@ -94,12 +94,31 @@ def mark(images: Sequence[ReadImage], rule: str, overlap: float) -> Marks:
         totals[:2, patients[image.patient]] += 1, len(image.lesions)
     flat, lesion = np.concatenate(scores), np.concatenate(true)
     order = np.argsort(-flat, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(flat[order]) != 0, True)) if len(flat) else np.empty(0, np.int64)
+    ends = _ends(flat[order])
     first = _first_of_breast(np.concatenate(touching)[order], np.array(part, dtype=np.int64)[order])
     return Marks(
         flat[order], lesion[order].astype(float), first.astype(float), (~lesion[order]).astype(float),
         ends, np.array(owner, dtype=np.int64)[order], *totals,
     )  # fmt: skip
+
+
+def without_patient(marks: Marks, patient: int) -> Marks:
+    """The marks as if a patient had not been there; she keeps her number, and has no image.
+
+    Args:
+        marks: from :func:`mark`.
+        patient: her number, as in ``owner``.
+    """
+    kept = marks.owner != patient
+    others = np.arange(len(marks.images)) != patient
+    return Marks(
+        marks.scores[kept], marks.lesion[kept], marks.breast[kept], marks.false[kept], _ends(marks.scores[kept]),
+        marks.owner[kept], marks.images * others, marks.lesions * others, marks.breasts * others,
+    )  # fmt: skip
+
+
+def _ends(scores: Floats) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(np.append(np.diff(scores) != 0, True)) if len(scores) else np.empty(0, np.int64)
 
 
 def _require_scores(image: ReadImage) -> None:

@@ -18,13 +18,10 @@ from client.explanation.case.case import make_case
 from client.explanation.case.choice import exams
 from client.explanation.case.shelf import RECORD
 from client.site import Site, load_site
-from common.configuration import load_run
 from common.imaging.box import Box
 from common.locking import held
 from common.metrics.explanation import mask_of_boxes, overlap
 from common.models.published import read_published
-from server.app import initial_model
-from server.publish import write_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = """<script>
@@ -206,14 +203,6 @@ def test_bad_requests_are_named(site, untrained, arguments, words, code):
     result = call(site, *arguments, "--model", untrained)
     assert result.exit_code == code
     assert words in result.output
-
-
-def test_a_detector_is_refused_by_name(site, tmp_path):
-    config = load_run("detector-demo", ["model.backbone=resnet10"])
-    write_model(tmp_path / "model.safetensors", initial_model(config).state_dict(), config, 3, 0.0)
-    result = call(site, "--model", tmp_path / "model.safetensors", "--worst", 1)
-    assert result.exit_code == 20
-    assert "its task is detector" in result.output
 
 
 def test_a_file_that_is_no_published_model_is_named(site, tmp_path, untrained):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
+from client.detection.reading import SiteReading
 from client.inference import Logits
+from common.configuration import EvaluationConfig
 from common.configuration.naming import nearest
 from common.data.dataset import SiteData
 from common.errors import CaseError
+from common.metrics.hits import hits
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,41 @@ def worst(data: SiteData, logits: Logits, number: int) -> list[Exam]:
     if not tested:
         raise CaseError(f"{data.site} has no test patients", where="--worst", do="name exams instead")
     return sorted(tested, key=lambda exam: -float(loss[list(exam.breasts)].max()))[:number]
+
+
+def worst_marked(data: SiteData, reading: SiteReading, config: EvaluationConfig, number: int) -> list[Exam]:
+    """Exams of the test patients in which a detector erred most surely, the worst first.
+
+    By turns the exam with the most surely missed lesion (the one whose best mark has the lowest score, 0 without any)
+    and the exam with the surest false mark (the one that hits no lesion, with the highest score). Scores of the two
+    kinds of error have no common measure, so neither kind may crowd out the other. Views whose lesions are not known
+    say nothing.
+
+    Args:
+        data: of the site.
+        reading: all its detections.
+        config: for the hit rule.
+        number: of exams, at most.
+
+    Raises:
+        CaseError: there are no test patients whose lesions are known.
+    """
+    exam_of = {index: exam for exam in exams(data) for index in exam.breasts}
+    missed, alarming = dict[Exam, float](), dict[Exam, float]()
+    for view in reading.known():
+        if data.breasts[view.breast].split != "test":
+            continue
+        exam, found = exam_of[view.breast], hits(view.boxes, view.sought, config.hit_rule, config.hit_overlap)
+        best = np.where(found, view.scores[:, None], 0.0).max(axis=0, initial=0.0)
+        if len(best):
+            missed[exam] = min(missed.get(exam, np.inf), float(best.min()))
+        false = float(view.scores[~found.any(axis=1)].max(initial=0.0))
+        alarming[exam] = max(alarming.get(exam, 0.0), false)
+    if not alarming:
+        raise CaseError(
+            f"{data.site} has no test patients whose lesions are known", where="--worst", do="name exams instead"
+        )
+    by_turns = zip_longest(
+        sorted(missed, key=lambda exam: missed[exam]), sorted(alarming, key=lambda exam: -alarming[exam])
+    )
+    return list(dict.fromkeys(exam for pair in by_turns for exam in pair if exam is not None))[:number]

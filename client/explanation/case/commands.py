@@ -10,8 +10,6 @@ import typer
 from client.chosen import Chosen
 from common.command import guarded
 
-DEFAULT = ("hirescam", "gradcam", "shap")
-
 
 def explain(
     context: typer.Context,
@@ -25,14 +23,27 @@ def explain(
         Path | None, typer.Option(help="Folder with manifest.csv, or a CSV file. Default: the site's data folder.")
     ] = None,
     methods: Annotated[
-        list[str] | None, typer.Option("--method", help="Explainer, may be repeated; the first is shown first.")
+        list[str] | None,
+        typer.Option(
+            "--method",
+            help="Explainer, may be repeated; the first is shown first. Default: hirescam, gradcam, shap; of a "
+            "detector hirescam, layercam, gradcam.",
+        ),
+    ] = None,
+    false_marks: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Of a detector: show marks from the score on that lets so many false ones an image through on this "
+            "site's other test patients. Default: 0.5.",
+        ),
     ] = None,
     send: Annotated[
         str | None, typer.Option(help="Also send the DICOM objects to an archive (C-STORE), `host:port/TITLE`.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Write reports anew that are there already.")] = False,
 ) -> None:
-    """Write case reports: what the model says of an exam, where it looked, what would change its mind.
+    """Write case reports: what a model says of an exam, where it looked or what it marked, what would change its mind.
 
     Pages, pictures and DICOM objects (Secondary Capture, Segmentation, Presentation State, Structured Reports) go to
     reports/cases in the site's state folder and nowhere else, unless you --send the objects to your own archive. An
@@ -47,18 +58,21 @@ def explain(
         xai-client --site TUH explain --all --model model.safetensors --method hirescam
 
         xai-client --site TUH explain E0012 --model model.safetensors --send pacs.local:104/ARCHIVE
+
+        xai-client --site TUH explain --model detector.safetensors --worst 20 --false-marks 1
     """
     chosen: Chosen = context.obj
 
     def work() -> str:
         from client.explanation.case.reports import write_reports
         from client.explanation.case.sending import parse_archive
-        from common.models.published import read_published
+        from common.models.published import read_any_published
 
-        published = read_published(model)
+        published = read_any_published(model)
         archive = parse_archive(send) if send else None
         site = chosen.on_disk(data)
-        index = write_reports(site, published, methods or DEFAULT, exams or [], worst, every, replace, archive)
+        asked = (methods or [], exams or [], worst, every, replace)
+        index = write_reports(site, published, *asked, archive, false_marks)
         return f"reports: {index}"
 
     guarded(work, "stopped; finished reports are kept, the same call goes on from there")

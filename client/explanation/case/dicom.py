@@ -1,15 +1,15 @@
 """A case report as DICOM objects, for the hospital's own viewer: all of the source's patient and study.
 
 Of every view whose original is a DICOM file: a Secondary Capture of the picture, a fractional Segmentation that is the
-map, a Grayscale Softcopy Presentation State with the outlines of the hot regions; of every study a Comprehensive SR
-(TID 1500) with the probability of each breast and the same outlines, written with highdicom, and the same as a
-Mammography CAD SR (TID 4000).
+map, a Grayscale Softcopy Presentation State with the outlines of the hot regions or marks; of every study a
+Comprehensive SR (TID 1500) with the score of each breast and the same outlines, written with highdicom, and the same as
+a Mammography CAD SR (TID 4000).
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -22,9 +22,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
-from client.explanation.case.cad_sr import cad_report
-from client.explanation.case.case import Case, picture_name
-from client.explanation.case.reliability import Reliability
+from client.explanation.case.case import picture_name
+from client.explanation.case.regions import Region
 from client.explanation.case.sources import (
     MAKER,
     PRODUCT,
@@ -32,19 +31,17 @@ from client.explanation.case.sources import (
     instances,
     region_name,
     shortened,
-    sources,
     tracking_uid,
     uid,
 )
+from client.explanation.case.terms import SALIENCE, SCHEME, Terms
 from common import progress
 from common.code import software_version
-from common.models.published import PublishedModel
+from common.models.published import PublishedDetector, PublishedModel
 
+Published = PublishedModel | PublishedDetector
 SERIES = 9000
 """Series numbers count on from here."""
-SCHEME = "99XAIFED"
-SALIENCE = hd.sr.CodedConcept("SALIENCE", SCHEME, "Region that an explanation of a neural network points at")
-CANCER = hd.sr.CodedConcept("PMALIGNANT", SCHEME, "Probability of malignancy given by a neural network")
 BREAST = hd.sr.CodedConcept("76752008", "SCT", "Breast structure")
 SIDES = {
     "L": hd.sr.CodedConcept("7771000", "SCT", "Left"),
@@ -62,36 +59,41 @@ class Written:
 
 
 def dicom_objects(
-    case: Case, published: PublishedModel, method: str, pictures: dict[str, bytes], others: Reliability
+    all_views: Sequence[Source],
+    published: Published,
+    method: str,
+    pictures: Mapping[str, bytes],
+    terms: Terms,
+    cad: Callable[..., Dataset],
 ) -> Iterator[Written]:
-    """Make the objects of a case; nothing for views whose originals are no DICOM files.
+    """Make the objects of a case.
 
     An object that cannot be made, because the original's header lacks what it needs, is left out and said. The same
     case, model and program give the same UIDs, so that an archive knows a second copy.
 
     Args:
-        case: the exam.
+        all_views: of the exam, whose originals are DICOM files.
         published: the model.
         method: of the maps.
         pictures: PNG of each view by its ``picture_name``.
-        others: scores of other patients at this site.
+        terms: what regions, maps and scores are.
+        cad: makes the Mammography CAD SR of some views of one study, with a number for its series.
     """
-    all_views = list(sources(case, method))
     studies: dict[str, list[Source]] = {}
     for source in all_views:
         studies.setdefault(str(source.original.StudyInstanceUID), []).append(source)
     numbers = count(SERIES)
     for source in all_views:
         stem = picture_name(source.item, source.number)
-        about = _About(source, studies[str(source.original.StudyInstanceUID)], published, method)
+        about = _About(source, studies[str(source.original.StudyInstanceUID)], published, method, terms)
         yield from _written(f"{stem}-picture.dcm", partial(about.capture, pictures[stem], next(numbers)))
         if source.maximum > 0:
             yield from _written(f"{stem}-map.dcm", partial(about.segmentation, next(numbers)))
         if source.regions:
             yield from _written(f"{stem}-outlines.dcm", partial(about.presentation, next(numbers)))
     for place, some in enumerate(studies.values(), 1):
-        yield from _written(f"report-{place}.dcm", partial(_report, some, published, method, next(numbers)))
-        yield from _written(f"cad-{place}.dcm", partial(cad_report, some, published, method, others, next(numbers)))
+        yield from _written(f"report-{place}.dcm", partial(_report, some, published, method, terms, next(numbers)))
+        yield from _written(f"cad-{place}.dcm", partial(cad, some, number_of_series=next(numbers)))
 
 
 def _written(name: str, make: Callable[[], Dataset]) -> Iterator[Written]:
@@ -104,16 +106,18 @@ def _written(name: str, make: Callable[[], Dataset]) -> Iterator[Written]:
 class _About:
     """What the objects of one view share."""
 
-    def __init__(self, source: Source, study: Sequence[Source], published: PublishedModel, method: str) -> None:
-        self.source, self.study, self.method = source, study, method
+    def __init__(
+        self, source: Source, study: Sequence[Source], published: Published, method: str, terms: Terms
+    ) -> None:
+        self.source, self.study, self.method, self.terms = source, study, method, terms
         self.original, self.published = source.original, published
 
     def _common(self, kind: str, number: int) -> dict[str, Any]:
-        instance = str(self.original.SOPInstanceUID)
+        key = (*self.terms.key, str(self.original.SOPInstanceUID), kind)
         return {
-            "series_instance_uid": uid(self.published, self.method, instance, kind, "series"),
+            "series_instance_uid": uid(self.published, self.method, *key, "series"),
             "series_number": number,
-            "sop_instance_uid": uid(self.published, self.method, instance, kind),
+            "sop_instance_uid": uid(self.published, self.method, *key),
             "instance_number": 1,
             "manufacturer": MAKER,
         }
@@ -144,7 +148,7 @@ class _About:
         full = np.clip(view.geometry.map_to_stored(view.found[self.method]) / self.source.maximum, 0.0, 1.0)
         segment = hd.seg.SegmentDescription(
             segment_number=1,
-            segment_label=shortened(self.method),
+            segment_label=shortened(self.terms.mapped),
             segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
             segmented_property_type=SALIENCE,
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -167,7 +171,7 @@ class _About:
     def presentation(self, number: int) -> Dataset:
         """Outlines over the original, as a viewer shows them."""
         side = self.source.item.breast.laterality
-        layer = hd.pr.GraphicLayer("EXPLANATION", 1, f"hot regions by {self.method}", display_color=COLOUR)
+        layer = hd.pr.GraphicLayer("EXPLANATION", 1, self.terms.outlined, display_color=COLOUR)
         drawn = [
             hd.pr.GraphicObject(
                 hd.pr.GraphicTypeValues.POLYLINE, region.outline, hd.pr.AnnotationUnitsValues.PIXEL,
@@ -178,17 +182,31 @@ class _About:
             )
             for place, region in enumerate(self.source.regions, 1)
         ]  # fmt: skip
+        written = [self._label(region, place) for place, region in enumerate(self.source.regions, 1)]
+        annotation = hd.pr.GraphicAnnotation(
+            [self.original], layer, graphic_objects=drawn, text_objects=written if self.terms.labelled else None
+        )
         made = hd.pr.GrayscaleSoftcopyPresentationState(
             [self.original], **self._common("outlines", number), **self._program(), content_label="EXPLANATION",
-            content_description=f"hot regions by {self.method}"[:64], graphic_layers=[layer],
-            graphic_annotations=[hd.pr.GraphicAnnotation([self.original], layer, graphic_objects=drawn)],
+            content_description=self.terms.outlined[:64], graphic_layers=[layer], graphic_annotations=[annotation],
         )  # fmt: skip
         made.SeriesDescription = shortened(f"{MAKER}: {self.method}, outlines")
         made.Laterality = side
         return _finished(made)
 
+    def _label(self, region: Region, place: int) -> hd.pr.TextObject:
+        """Number and score, from the upper left corner of what it belongs to."""
+        x, y = region.outline.min(axis=0)
+        anchor = (float(np.clip(x, 1, self.original.Columns)), float(np.clip(y, 1, self.original.Rows)))
+        return hd.pr.TextObject(
+            f"{place}: {region.peak:.2f}",
+            hd.pr.AnnotationUnitsValues.PIXEL,
+            anchor_point=anchor,
+            anchor_point_visible=False,
+        )
 
-def _report(some: Sequence[Source], published: PublishedModel, method: str, number: int) -> Dataset:
+
+def _report(some: Sequence[Source], published: Published, method: str, terms: Terms, number: int) -> Dataset:
     originals = [source.original for source in some]
     algorithm = hd.sr.AlgorithmIdentification(MAKER, software_version(), [f"model {published.digest}", method])
     groups: list[Any] = []
@@ -199,7 +217,7 @@ def _report(some: Sequence[Source], published: PublishedModel, method: str, numb
                 _tracking(published, method, some, item.breast.laterality, "breast"),
                 finding_sites=site,
                 algorithm_id=algorithm,
-                measurements=[_share(CANCER, item.probability)],
+                measurements=[_share(terms.breast, item.score)],
             )
         )
         for source in some:
@@ -213,10 +231,10 @@ def _report(some: Sequence[Source], published: PublishedModel, method: str, numb
                     hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
                         _tracking(published, method, some, item.breast.laterality, what),
                         outline,
-                        finding_type=SALIENCE,
+                        finding_type=terms.finding,
                         finding_sites=site,
                         algorithm_id=algorithm,
-                        measurements=[_share(SALIENCE, region.peak)],
+                        measurements=[_share(terms.strength, region.peak)],
                     )
                 )
     device = hd.sr.DeviceObserverIdentifyingAttributes(
@@ -228,7 +246,7 @@ def _report(some: Sequence[Source], published: PublishedModel, method: str, numb
         groups,
         referenced_images=[original for original in originals if "ImagerPixelSpacing" in original] or None,
     )
-    key = instances(some)
+    key = [*terms.key, *instances(some)]
     made = hd.sr.ComprehensiveSR(
         originals, content, uid(published, method, *key, "report", "series"), number,
         uid(published, method, *key, "report"), 1, manufacturer=MAKER, is_complete=True,
@@ -238,7 +256,7 @@ def _report(some: Sequence[Source], published: PublishedModel, method: str, numb
 
 
 def _tracking(
-    published: PublishedModel, method: str, some: Sequence[Source], side: str, what: str
+    published: Published, method: str, some: Sequence[Source], side: str, what: str
 ) -> hd.sr.TrackingIdentifier:
     return hd.sr.TrackingIdentifier(hd.UID(tracking_uid(published, method, some, side, what)), f"{side} {what}")
 

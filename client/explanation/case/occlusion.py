@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,10 @@ HOT = 0.5
 """A map's hottest region: where it reaches this share of its maximum, around the maximum."""
 ELSEWHERE = 8
 """Places over which the control is averaged."""
+
+
+Remove = Callable[[Map, Mask, Mask], Map]
+"""View, its tissue and a region of it to the view without the tissue of that region."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,12 @@ def elsewhere(tissue: Mask, region: Mask, random: np.random.Generator) -> Mask:
 
 
 def what_if(
-    score: Score, images: npt.NDArray[np.float32], tissue: npt.NDArray[np.bool_], regions: Sequence[Mask], what: str
+    score: Score,
+    images: npt.NDArray[np.float32],
+    tissue: npt.NDArray[np.bool_],
+    regions: Sequence[Mask],
+    what: str,
+    remove: Remove = without,
 ) -> WhatIf:
     """The breast's logit (mean over its views) with one region a view taken away.
 
@@ -65,9 +74,49 @@ def what_if(
         tissue: ``(views, H, W)``.
         regions: one a view; empty where nothing is taken away.
         what: for the reader.
+        remove: how tissue is taken away.
     """
-    changed = [without(*parts) for parts in zip(images, tissue, regions, strict=True)]
+    changed = [remove(*parts) for parts in zip(images, tissue, regions, strict=True)]
     return WhatIf(what, float(score(np.stack(changed)).mean()))
+
+
+def without_regions(
+    score: Score,
+    images: npt.NDArray[np.float32],
+    tissue: npt.NDArray[np.bool_],
+    views: Sequence[str],
+    regions: Sequence[Mask],
+    named: str,
+    marked: Sequence[Mask] | None,
+    seed: int,
+    remove: Remove = without,
+) -> list[WhatIf]:
+    """Without a region of each view, of all views, without as much tissue elsewhere, and without the doctors' boxes.
+
+    Args:
+        score: logits of views.
+        images: ``(views, H, W)``.
+        tissue: ``(views, H, W)``.
+        views: their names.
+        regions: one a view; empty where nothing is taken away.
+        named: what a region is, for the reader.
+        marked: what the doctors marked, one a view; None where they marked nothing.
+        seed: of the control's places.
+        remove: how tissue is taken away.
+    """
+    nothing = np.zeros_like(regions[0])
+    changes = []
+    if len(regions) > 1:
+        for place, view in enumerate(views):
+            only = [region if here == place else nothing for here, region in enumerate(regions)]
+            changes.append(what_if(score, images, tissue, only, f"{named}, {view} only", remove))
+    changes.append(what_if(score, images, tissue, regions, f"{named}, every view", remove))
+    changes.append(
+        control(score, images, tissue, regions, "as much tissue at other places (mean of eight tries)", seed, remove)
+    )
+    if marked is not None:
+        changes.append(what_if(score, images, tissue, marked, "what the doctors marked, every view", remove))
+    return changes
 
 
 def control(
@@ -77,11 +126,12 @@ def control(
     regions: Sequence[Mask],
     what: str,
     seed: int,
+    remove: Remove = without,
 ) -> WhatIf:
     """The same with as much tissue at random other places, averaged over :data:`ELSEWHERE` draws."""
     random = np.random.default_rng(seed)
     logits = []
     for _ in range(ELSEWHERE):
         others = [elsewhere(inside, region, random) for inside, region in zip(tissue, regions, strict=True)]
-        logits.append(what_if(score, images, tissue, others, what).logit)
+        logits.append(what_if(score, images, tissue, others, what, remove).logit)
     return WhatIf(what, float(np.mean(logits)))

@@ -10,7 +10,7 @@ from importlib import resources as package_files
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib import colormaps
 from matplotlib.figure import Figure
@@ -60,22 +60,38 @@ def render(case: Case, site: str, published: PublishedModel, reliability: Reliab
         reliability: how the model's scores came out at this site.
         methods: names of the maps, the first is shown first.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"per_cent": per_cent, "points": points}
-    folder = package_files.files("client.explanation.case")
-    return environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8")).render(
+    return render_page(
+        "page.html.j2",
+        page_css=("page.css",),
+        page_js=("page.js",),
         case=case,
         site=site,
-        made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
-        css=Markup(style_sheet() + (folder / "page.css").read_text(encoding="utf-8")),  # our own files, raw text
-        script=Markup((folder / "page.js").read_text(encoding="utf-8")),
         methods=methods,
         breasts=[
-            (item, [_shown(view, _scales(item)) for view in item.views], _strip(place, item, reliability), reliability)
+            (item, [shown(view, _scales(item)) for view in item.views], _strip(place, item, reliability), reliability)
             for place, item in enumerate(case.breasts)
         ],
         published=published,
     )
+
+
+def render_page(template: str, page_css: tuple[str, ...], page_js: tuple[str, ...], **shown: object) -> str:
+    """A template of this package with its style sheets and scripts inside, and what it shows."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_own)
+    )
+    environment.filters |= {"per_cent": per_cent, "points": points, "signed": signed}
+    return environment.get_template(template).render(
+        made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
+        css=Markup(style_sheet() + "".join(map(_own, page_css))),  # our own files, raw text
+        script=Markup("".join(map(_own, page_js))),
+        **shown,
+    )
+
+
+def _own(name: str) -> str:
+    """A file of this package."""
+    return (package_files.files("client.explanation.case") / name).read_text(encoding="utf-8")
 
 
 def per_cent(value: float) -> str:
@@ -90,14 +106,20 @@ def points(change: float) -> str:
     return f"{100 * change:+.0f} points".replace("-", "\u2212") if abs(change) >= 0.005 else "none"
 
 
+def signed(change: float) -> str:
+    """A change of a score, ``none`` below half a hundredth."""
+    return f"{change:+.2f}".replace("-", "\u2212") if abs(change) >= 0.005 else "none"
+
+
 def _scales(item: CaseBreast) -> dict[str, float]:
     """Each method's largest value over the views of a breast: one colour means the same in all of them."""
     return {method: max(float(view.maps[method].max()) for view in item.views) for method in item.views[0].maps}
 
 
-def _shown(view: CaseView, scales: dict[str, float]) -> ShownView:
+def shown(view: CaseView, scales: dict[str, float]) -> ShownView:
+    """A view for the page; ``scales`` are the largest values of the maps by method."""
     layers = tuple(
-        Layer(method, _overlay(found, scales[method]), bool(found.max() <= 0.0)) for method, found in view.maps.items()
+        Layer(method, overlay(found, scales[method]), bool(found.max() <= 0.0)) for method, found in view.maps.items()
     )
     rows, columns = view.grey.shape
     return ShownView(view.view, columns, rows, _grey(view.grey), layers, view.boxes or (), view.boxes is not None)
@@ -115,7 +137,8 @@ def heat(found: Grey, scale: float) -> npt.NDArray[np.uint8]:
     return np.asarray(colours)
 
 
-def _overlay(found: Grey, scale: float) -> str:
+def overlay(found: Grey, scale: float) -> str:
+    """A map as a picture with transparency, for the page."""
     return _data(Image.fromarray(heat(found, scale), "RGBA"), "PNG", optimize=True)
 
 
@@ -133,7 +156,7 @@ def _strip(place: int, item: CaseBreast, reliability: Reliability) -> Markup:
         for row, (name, scores) in enumerate((("others", reliability.others), ("malignant", reliability.malignant))):
             axes.plot(scores, np.full(len(scores), row), "|", color=COLOURS[row], markersize=16, alpha=0.6)
             axes.text(1.02, row, f"{name} ({len(scores)})", va="center", color=COLOURS[row])
-        axes.axvline(item.probability, color=COLOURS[2], linewidth=2.2)
+        axes.axvline(item.score, color=COLOURS[2], linewidth=2.2)
         axes.set_xlim(0, 1)
         axes.set_ylim(-0.6, 1.6)
         axes.set_yticks([])

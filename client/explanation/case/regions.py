@@ -1,4 +1,4 @@
-"""Where a map is hot, as outlines in pixels of the original image."""
+"""Where a map is hot, or a mark lies, as outlines in pixels of the original image."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.measure import find_contours
 
+from common.imaging.box import Box
 from common.imaging.geometry import Geometry
 
 HOT = 0.5
@@ -21,7 +22,7 @@ Points = npt.NDArray[np.float64]
 @dataclass(frozen=True)
 class Region:
     """An outline ``(N, 2)``, columns x and y in pixels of the original (0, 0 is the corner of the first one), closed;
-    and the map's highest value inside, as a share of its maximum over the breast's views."""
+    and the map's highest value inside, as a share of its maximum over the breast's views, or a mark's score."""
 
     outline: Points
     peak: float
@@ -48,6 +49,12 @@ def hot_regions(found: npt.NDArray[np.float32], geometry: Geometry, maximum: flo
         x1, y1 = np.ceil(inside.max(axis=0)).astype(int)
         regions.append(Region(geometry.points_to_stored(inside), float(found[y0:y1, x0:x1].max()) / maximum))
     return sorted(regions, key=lambda region: -region.peak)[:MOST]
+
+
+def outline_of(box: Box) -> Points:
+    """A box as a closed outline."""
+    corners = [(box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1), (box.x0, box.y0)]
+    return np.array(corners, dtype=np.float64)
 
 
 def _signed_area(points: Points) -> float:

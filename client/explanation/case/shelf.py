@@ -29,14 +29,18 @@ class Record:
     exam_id: str
     labels: str
     probability: float
-    """The highest of the exam's breasts."""
+    """The highest of the exam's breasts; of a detector the highest score of one."""
     model: str
     """SHA-256 of the model's file."""
     methods: tuple[str, ...]
+    false_marks: float | None = None
+    """Of a detector: so many an image, at most, at the score from which on marks are shown."""
+    marks: int | None = None
+    """Of a detector: how many are shown."""
 
-    def is_of(self, model: str, methods: tuple[str, ...]) -> bool:
+    def is_of(self, model: str, methods: tuple[str, ...], false_marks: float | None = None) -> bool:
         """Whether the report says what this model and these methods, in this order, would say."""
-        return (self.model, self.methods) == (model, methods)
+        return (self.model, self.methods, self.false_marks) == (model, methods, false_marks)
 
 
 _RECORD = TypeAdapter(Record)
@@ -82,7 +86,7 @@ def put(shelf: Path, name: str, files: Iterable[tuple[str, bytes]], record: Reco
     try:
         for path, content in files:
             write_bytes(aside / path, content)
-        write_text(aside / RECORD, _RECORD.dump_json(record, indent=1).decode())
+        write_text(aside / RECORD, _RECORD.dump_json(record, indent=1, exclude_none=True).decode())
         _remove(place)
         aside.rename(place)
     except OSError as error:

@@ -5,35 +5,12 @@ import pytest
 import torch
 
 from client.explanation.cam import CAMS, cam
-from client.explanation.detected import DetectedScore
+from client.explanation.detected import DetectedScore, PlaceScore, anchors_at
 from client.explanation.explainers import EXPLAINERS
 from client.explanation.sanity import cascading_randomisation
 from common.errors import ExplainerError
-from tests.common.models.test_detector import build_detector, pictures, task
-
-
-@pytest.fixture(scope="module")
-def taught():
-    """A detector of bright squares on noise, and pictures with one square each, and where it is."""
-    torch.manual_seed(0)
-    model, random = build_detector(task(), 0), np.random.default_rng(0)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    for _ in range(60):
-        images, boxes = squares(random, 4)
-        loss = model.losses(model(images), [torch.tensor([box], dtype=torch.float32) for box in boxes]).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model.eval()
-
-
-def squares(random, number):
-    images, boxes = random.normal(0, 0.5, (number, 1, 64, 48)).astype(np.float32), []
-    for image in images:
-        x, y, side = random.integers(2, 30), random.integers(2, 46), random.integers(12, 17)
-        image[0, y : y + side, x : x + side] += 3
-        boxes.append((x, y, x + side, y + side))
-    return torch.from_numpy(images), boxes
+from tests.client.explanation.conftest import squares
+from tests.common.models.test_detector import pictures
 
 
 def test_the_explained_score_is_that_of_the_surest_detection(taught):
@@ -42,6 +19,32 @@ def test_the_explained_score_is_that_of_the_surest_detection(taught):
         found, scores = taught(images), DetectedScore(taught)(images)
     first = [one.scores[0] for one in taught.detections([found], [False])]
     torch.testing.assert_close(scores.sigmoid(), torch.stack(first))
+
+
+def test_the_score_of_a_detections_place_is_that_of_the_detection(taught):
+    """And never below it: a surer anchor beside it may have been suppressed by one that is surer still."""
+    images, _ = squares(np.random.default_rng(1), 3)
+    with torch.no_grad():
+        found = taught(images)
+        several = 0
+        for number, one in enumerate(taught.detections([found], [False])):
+            for place, (box, score) in enumerate(list(zip(one.boxes, one.scores, strict=True))[:5]):
+                sure = PlaceScore(taught, anchors_at(taught, found, number, box))(images)[number].sigmoid()
+                assert sure >= score - 1e-6
+                if place == 0:
+                    torch.testing.assert_close(sure, score)
+                several += 1
+    assert several > 5
+
+
+def test_a_place_where_no_box_lies_is_spoken_for_by_the_nearest(taught):
+    images, _ = squares(np.random.default_rng(1), 1)
+    with torch.no_grad():
+        found = taught(images)
+    tiny = torch.tensor([20.0, 20.0, 20.5, 20.5])
+    (anchor,) = anchors_at(taught, found, 0, tiny).tolist()
+    x0, y0, x1, y1 = taught.coder.decode_single(found.offsets[0], found.anchors)[anchor].tolist()
+    assert x0 < 20.5 and x1 > 20 and y0 < 20.5 and y1 > 20
 
 
 @pytest.mark.parametrize("name", ["hirescam", "layercam"])

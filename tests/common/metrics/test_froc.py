@@ -12,7 +12,7 @@ from torch import tensor
 from torchvision.ops import box_iou
 
 from common.metrics.bootstrap import bootstrap_mean
-from common.metrics.froc import GRID, RATES, ReadImage, froc, mark, sensitivities
+from common.metrics.froc import GRID, RATES, ReadImage, froc, mark, sensitivities, threshold_at, without_patient
 from common.metrics.hits import corners, hits, intersection_over_union, true_positives
 
 NOBODY = np.empty((0, 4))
@@ -239,3 +239,16 @@ def test_boxes_as_corners():
 
     assert corners([Rectangle()]).tolist() == [[1, 2, 3, 4]]
     assert corners([]).shape == (0, 4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_marks_without_a_patient_are_those_of_the_others(seed):
+    images = random_images(seed)
+    left_out = without_patient(mark(images, "iou", 0.2), 2)
+    others = mark([one for one in images if one.patient != "p2"], "iou", 0.2)
+    for name in ("scores", "lesion", "breast", "false", "last"):
+        assert np.array_equal(getattr(left_out, name), getattr(others, name)), name
+    ones = np.ones(6)
+    for rate in RATES:
+        assert threshold_at(left_out, rate) == threshold_at(others, rate)
+    assert np.array_equal(sensitivities(left_out, ones, GRID), sensitivities(others, np.ones(5), GRID), equal_nan=True)

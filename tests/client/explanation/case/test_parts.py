@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import norm
 
 from client.explanation.case.choice import Exam, exams, named, worst
+from client.explanation.case.classifier_reader import reliability_without
 from client.explanation.case.occlusion import control, elsewhere, hottest_region, what_if, without
 from client.explanation.case.page import per_cent, points
 from client.explanation.case.reliability import Reliability
-from client.explanation.case.reports import reliability_without
 from common.configuration import ModelConfig, TaskConfig
 from common.data.dataset import SiteData
 from common.data.manifest import Breast, View
