@@ -19,7 +19,8 @@ from common.models.normalisation import require_separate
 from common.models.parameter_groups import relative_rates
 from common.models.weights import load_initial_weights
 from common.parameters import trained_names
-from common.protocol import DescribeTask, SiteDescription, encode
+from common.protocol import DescribeTask, SiteDescription
+from common.wire import encode
 from server.admission import described_by
 from server.agreement import require_agreement
 from server.checkpoint import saved_rounds

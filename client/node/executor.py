@@ -35,9 +35,9 @@ from common import audit
 from common.errors import XaiFederationError
 from common.offline import switch_off
 from common.processes import die_with_parent
-from common.protocol import kind_of
 from common.stopping import stop_on_signals
 from common.waiting import Pace
+from common.wire import kind_of
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 0.5
 """Between two looks for a request at the SuperNode, seconds."""

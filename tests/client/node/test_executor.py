@@ -22,7 +22,8 @@ from client.node.taking import Source, Taken
 from common.audit import read
 from common.configuration import load_run, task_of, to_yaml
 from common.errors import MessageTooLargeError
-from common.protocol import DescribeTask, Refusal, SiteDescription, TrainTask, decode, encode, kind_of
+from common.protocol import DescribeTask, Refusal, SiteDescription, TrainTask
+from common.wire import decode, encode, kind_of
 from simulations.phantom.dataset import write_site
 
 TASK = to_yaml(task_of(load_run("tiny")))
