@@ -52,6 +52,16 @@ def run(grid: Grid, folder: Path) -> None:
     Raises:
         XaiFederationError: by name; whatever was finished before is saved and can be resumed.
     """
+    federate(grid, folder)
+    write_results(folder)
+
+
+def federate(grid: Grid, folder: Path) -> None:
+    """The same, but for what :func:`write_results` writes: a simulation has more to tell than the federation.
+
+    Raises:
+        XaiFederationError: by name.
+    """
     config = read_run(folder / "config.yaml")
     begun = bool(saved_rounds(folder))
     model = build_network(config, seed=config.seed) if begun else initial_model(config)
@@ -67,7 +77,6 @@ def run(grid: Grid, folder: Path) -> None:
     federation = with_scale(federation)
     records = run_rounds(federation, dict(model.state_dict()))
     publish(federation, records)
-    write_results(folder)
 
 
 def initial_model(config: RunConfig) -> Network:
