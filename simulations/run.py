@@ -13,7 +13,8 @@ from common.atomic import write_text
 from common.configuration import RunConfig, read_run, to_yaml
 from common.data.scale import unscaled
 from common.errors import CheckpointError, ConfigurationError
-from server.app import federate, initial_model, write_results
+from server.app import federate, write_results
+from server.initial import initial_model
 from simulations.baselines import run_baselines
 from simulations.local_grid import LocalGrid
 from simulations.loopback import run_deployed

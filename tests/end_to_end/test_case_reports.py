@@ -23,7 +23,7 @@ from common.imaging.box import Box
 from common.locking import held
 from common.metrics.explanation import mask_of_boxes, overlap
 from common.models.published import read_published
-from server.app import initial_model
+from server.initial import initial_model
 from server.publish import write_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
