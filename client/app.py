@@ -33,18 +33,8 @@ from common.models.classifier import BreastClassifier
 from common.models.network import Network, build_network
 from common.packing import Tensors, pack, packed_size, unpack
 from common.parameters import trained_names
-from common.protocol import (
-    DescribeTask,
-    EvaluateTask,
-    Refusal,
-    ScaleTask,
-    ShiftTask,
-    TrainReport,
-    TrainTask,
-    decode,
-    encode,
-    packed_array,
-)
+from common.protocol import DescribeTask, EvaluateTask, Refusal, ScaleTask, ShiftTask, TrainReport, TrainTask
+from common.wire import decode, encode, packed_array
 
 logger = logging.getLogger("xai_federation.client")
 

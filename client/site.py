@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-from flwr.app import Context
+from typing import TYPE_CHECKING
 
 from client.withholding import Withholding
 from common import progress
@@ -18,6 +17,9 @@ from common.data.scale import awaits_scale
 from common.data.split import assign_splits
 from common.errors import ConfigurationError, EmptySiteError, OneClassSiteError, PreprocessingVersionError
 from common.names import check_name
+
+if TYPE_CHECKING:
+    from flwr.app import Context
 
 DEFAULT_CACHE_GB, CACHE_GB = 50.0, "cache-gb"
 """Bound of a site's cache, and the key of the node configuration that changes it."""

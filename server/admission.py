@@ -22,15 +22,12 @@ from common.protocol import (
     EvaluationReport,
     ExplanationScore,
     FrocReport,
-    M,
     PrivacySpent,
     Refusal,
     SiteDescription,
     TrainReport,
-    decode,
-    kind_of,
-    packed_array,
 )
+from common.wire import M, decode, kind_of, packed_array
 
 MAXIMUM_PATIENTS = 10_000_000
 """More than any hospital has; a site's weight in the mean goes by what it says."""

@@ -12,14 +12,13 @@ from flwr.serverapp import Grid, ServerApp
 
 from common import progress
 from common.atomic import write_text
-from common.configuration import RunConfig, read_run, task_of, to_yaml
+from common.configuration import read_run, task_of, to_yaml
 from common.errors import ConfigurationError, WireError
-from common.models.network import Network, build_network
-from common.models.normalisation import require_separate
+from common.models.network import build_network
 from common.models.parameter_groups import relative_rates
-from common.models.weights import load_initial_weights
 from common.parameters import trained_names
-from common.protocol import DescribeTask, SiteDescription, encode
+from common.protocol import DescribeTask, SiteDescription
+from common.wire import encode
 from server.admission import described_by
 from server.agreement import require_agreement
 from server.checkpoint import saved_rounds
@@ -27,6 +26,7 @@ from server.exchange import exchange, required, wait_for_quorum
 from server.harmonisation import with_scale
 from server.history import Quarantined, read_history
 from server.identity import identity
+from server.initial import initial_model
 from server.publish import publish
 from server.report.model_card import write_model_card
 from server.report.report import write_report
@@ -51,6 +51,16 @@ def run(grid: Grid, folder: Path) -> None:
     Raises:
         XaiFederationError: by name; whatever was finished before is saved and can be resumed.
     """
+    federate(grid, folder)
+    write_results(folder)
+
+
+def federate(grid: Grid, folder: Path) -> None:
+    """The same, but for what :func:`write_results` writes: a simulation has more to tell than the federation.
+
+    Raises:
+        XaiFederationError: by name.
+    """
     config = read_run(folder / "config.yaml")
     begun = bool(saved_rounds(folder))
     model = build_network(config, seed=config.seed) if begun else initial_model(config)
@@ -66,23 +76,6 @@ def run(grid: Grid, folder: Path) -> None:
     federation = with_scale(federation)
     records = run_rounds(federation, dict(model.state_dict()))
     publish(federation, records)
-    write_results(folder)
-
-
-def initial_model(config: RunConfig) -> Network:
-    """The model of round 0: from the run's seed, then transferred weights where the configuration names some.
-
-    Raises:
-        WeightsFileError: the weights are missing or do not fit.
-        MixedPatientsError: training is to be private, and the network cannot be trained so.
-    """
-    model = build_network(config, seed=config.seed)
-    if config.privacy.unit == "patient":
-        require_separate(model.train())
-    if config.model.initial_weights:
-        report = load_initial_weights(model, config.model.initial_weights)
-        progress.say(f"initial weights: {len(report.loaded)} tensors taken over, {len(report.unfit)} did not fit")
-    return model
 
 
 def write_results(folder: Path) -> None:

@@ -183,11 +183,11 @@ def train(
     """
 
     def work() -> str:
-        from server.app import initial_model
         from server.federation.home import FederationHome, read_settings
         from server.federation.orders import run_config
         from server.federation.registry import in_force, read_sites
         from server.federation.runs import new_run
+        from server.initial import initial_model
 
         place = FederationHome(home)
         read_settings(place)

@@ -14,7 +14,8 @@ from common.configuration import task_of, to_yaml
 from common.configuration.standard_scale import check_scale
 from common.data.scale import awaits_scale
 from common.errors import QuorumError, WireError
-from common.protocol import ScaleReport, ScaleTask, encode
+from common.protocol import ScaleReport, ScaleTask
+from common.wire import encode
 from server.admission import MAXIMUM_PATIENTS, ImpossibleFiguresError, answer
 from server.exchange import exchange, required, wait_for_quorum
 from server.federated_run import Federation

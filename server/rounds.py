@@ -14,7 +14,8 @@ from common.configuration import RunConfig, task_of, to_yaml
 from common.control_variates import beside
 from common.errors import CheckpointError, QuorumError, WireError
 from common.packing import Tensors, pack
-from common.protocol import EvaluateTask, EvaluationReport, TrainTask, encode
+from common.protocol import EvaluateTask, EvaluationReport, TrainTask
+from common.wire import encode
 from server import checkpoint as checkpoints
 from server.admission import Admitted, admit, evaluated
 from server.aggregation.optimizer import OptimizerState, step

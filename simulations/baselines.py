@@ -24,7 +24,7 @@ from common.metrics.froc import RATES
 from common.models.network import Network
 from common.packing import Tensors
 from common.protocol import Estimate, EvaluationReport, FrocReport
-from server.app import initial_model
+from server.initial import initial_model
 
 Table = dict[str, dict[str, Any]]
 """By site tested on: an ``Estimate`` of AUC, or of sensitivity by rate of false positives."""

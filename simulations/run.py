@@ -6,8 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from flwr.app import Context, RecordDict
-
 from client.app import app as client_app
 from client.site import Site, load_site
 from common import progress
@@ -15,8 +13,8 @@ from common.atomic import write_text
 from common.configuration import RunConfig, read_run, to_yaml
 from common.data.scale import unscaled
 from common.errors import CheckpointError, ConfigurationError
-from server.app import app as server_app
-from server.app import initial_model, write_results
+from server.app import federate, write_results
+from server.initial import initial_model
 from simulations.baselines import run_baselines
 from simulations.local_grid import LocalGrid
 from simulations.loopback import run_deployed
@@ -117,8 +115,9 @@ def _run(config: RunConfig, folder: Path, people: Participants, engine: str) -> 
         nodes = {
             name: {"site": name, "data": str(site.data), "state": str(site.state)} for name, site in people.all.items()
         }
-        grid = LocalGrid(client_app, nodes)
-        server_app(grid, Context(1, 1, {}, RecordDict(), {"run-folder": str(folder)}))
+        federate(LocalGrid(client_app, nodes), folder)
+        if config.baselines:  # which take their time: what is there is told before
+            write_results(folder)
     _complete_sites(folder, people.left_out, "phantom" if _is_phantom(folder) else "folder")
     config = read_run(folder / CONFIG)  # with the scale of grey values that the sites have agreed on
     run_baselines(config, people.sites, people.unseen, folder)

@@ -18,10 +18,10 @@ from common.imaging.geometry import Geometry
 from common.models.network import Network
 from common.models.parameter_groups import relative_rates
 from common.parameters import trained_names
-from server.app import initial_model
 from server.federated_run import Federation
 from server.history import RoundRecord
 from server.identity import identity
+from server.initial import initial_model
 from server.rounds import run_rounds
 from simulations.local_grid import LocalGrid
 

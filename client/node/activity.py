@@ -13,7 +13,8 @@ from flwr.app import RecordDict
 from client.node.status import Doing
 from common.atomic import write_text
 from common.errors import StorageError, WireError
-from common.protocol import EvaluateTask, TrainTask, decode, kind_of
+from common.protocol import EvaluateTask, TrainTask
+from common.wire import decode, kind_of
 
 logger = logging.getLogger("xai_federation.executor")
 

@@ -8,7 +8,6 @@ site's policy and written into the audit log before it is worked on; every answe
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime
 import logging
 import sys
@@ -35,9 +34,9 @@ from common import audit
 from common.errors import XaiFederationError
 from common.offline import switch_off
 from common.processes import die_with_parent
-from common.protocol import kind_of
 from common.stopping import stop_on_signals
 from common.waiting import Pace
+from common.wire import kind_of
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 0.5
 """Between two looks for a request at the SuperNode, seconds."""
@@ -130,8 +129,11 @@ def answer(executor: Executor, taken: Taken) -> Message:
         else:
             logger.exception("%s failed", asked)
         reply = refuse(message, error)
-        with contextlib.suppress(XaiFederationError):
-            audit.append(home.audit, "refused", run=run, request=asked, kind=kind, error=type(error).__name__)
+        name = type(error).__name__
+        try:
+            audit.append(home.audit, "refused", run=run, request=asked, kind=kind, error=name)
+        except XaiFederationError as unwritten:  # nothing was done and nothing leaves: the coordinator is told so
+            logger.error("the refusal of %s (%s) is missing in the audit log: %s", asked, name, unwritten)
     return reply
 
 

@@ -25,17 +25,8 @@ from common.configuration import TaskConfig, task_from_yaml
 from common.data.dataset import SiteData
 from common.data.scale import unscaled
 from common.errors import PolicyRefusalError
-from common.protocol import (
-    DescribeTask,
-    EvaluateTask,
-    Refusal,
-    ScaleTask,
-    ShiftTask,
-    TrainTask,
-    decode,
-    encode,
-    kind_of,
-)
+from common.protocol import DescribeTask, EvaluateTask, Refusal, ScaleTask, ShiftTask, TrainTask
+from common.wire import decode, encode, kind_of
 
 _ALLOWED = {
     "train": "TrainTask",

@@ -30,8 +30,9 @@ from common.code import CODE_HEADER, VERSION_HEADER, code_digest, software_versi
 from common.errors import MessageTooLargeError, StorageError
 from common.message_size import objects_of
 from common.processes import die_with_parent
-from common.protocol import Refusal, encode
+from common.protocol import Refusal
 from common.waiting import Pace, look_often
+from common.wire import encode
 
 NUMBER = "number"
 """File in the state folder, beside the one that says "connected"."""

@@ -7,8 +7,6 @@ import warnings
 from collections.abc import Iterable
 from functools import lru_cache
 
-from opacus.accountants import create_accountant
-
 from client.privacy.plan import Steps
 from common.errors import AccountingError
 
@@ -56,6 +54,8 @@ def epsilon_of(steps: Iterable[Steps], delta: float, accountant: str = "prv") ->
 
 @lru_cache(maxsize=4096)
 def _epsilon(history: _History, delta: float, accountant: str) -> float:
+    from opacus.accountants import create_accountant  # and with it all of torch, which most processes never need
+
     account = create_accountant(mechanism=accountant)
     account.history = list(history)
     with (

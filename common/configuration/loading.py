@@ -7,8 +7,11 @@ defaults, task file, method file, scenario file, ``key=value`` of the command li
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from importlib import resources
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -79,16 +82,29 @@ def _refuse_references(node: DictConfig, where: str) -> None:
             )
 
 
-def _read_yaml(path: Path) -> DictConfig:
+def _text_of(path: Path) -> str:
     try:
-        node = OmegaConf.load(path)
-    except (OSError, YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"cannot read configuration: {error}", where=str(path), do="check the path and the YAML"
-        ) from error
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(str(path), error) from error
+
+
+def _of_text(text: str, where: str) -> DictConfig:
+    try:
+        node = OmegaConf.load(StringIO(text))
+    except (OSError, YAMLError) as error:
+        raise _unreadable(where, error) from error
     if not isinstance(node, DictConfig):
-        raise ConfigurationError("a configuration file must hold key: value pairs", where=str(path))
+        raise ConfigurationError("a configuration file must hold key: value pairs", where=where)
     return node
+
+
+def _unreadable(where: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"cannot read configuration: {error}", where=where, do="check the path and the YAML")
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    return _of_text(_text_of(path), str(path))
 
 
 def names(group: str) -> list[str]:
@@ -207,7 +223,13 @@ def read_run(path: Path) -> RunConfig:
     Raises:
         ConfigurationError: as :func:`load_run`.
     """
-    return _merge([(str(path), _read_yaml(path))], RunConfig)
+    return deepcopy(_run_of_text(_text_of(path), str(path)))
+
+
+@lru_cache(maxsize=16)
+def _run_of_text(text: str, where: str) -> RunConfig:
+    """A run's own file is looked at again and again, and typing it takes a tenth of a second."""
+    return _merge([(where, _of_text(text, where))], RunConfig)
 
 
 def settings(config: TaskConfig | DictConfig) -> dict[str, Any]:
@@ -226,6 +248,12 @@ def task_from_yaml(text: str) -> TaskConfig:
     Raises:
         ConfigurationError: unknown key, wrong type or value out of range.
     """
+    return deepcopy(_task_of_text(text))
+
+
+@lru_cache(maxsize=16)
+def _task_of_text(text: str) -> TaskConfig:
+    """The messages of a run bring the same text, and typing it takes a tenth of a second."""
     try:
         node = OmegaConf.create(text)
     except YAMLError as error:

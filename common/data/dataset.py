@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from common.configuration import DataConfig, ImagingConfig
 from common.data.cache import CachedImage, ImageCache
 from common.data.manifest import Breast, Manifest, View
 from common.data.preparation import Job, Unusable, prepare_all
 from common.errors import BoxOutsideImageError, ManifestError, UnreadableImageError
+
+if TYPE_CHECKING:  # what only looks at a site's images needs no torch
+    import torch
 
 SHOWN = 10
 EDGE_TOLERANCE = 1.0
@@ -73,6 +76,8 @@ class Batch:
 
 def make_batch(data: SiteData, indices: Iterable[int]) -> Batch:
     """Load all views of the given breasts."""
+    import torch
+
     chosen = [int(index) for index in indices]
     pixels = [np.asarray(image.pixels, dtype=np.float32) for index in chosen for image in data.views[index]]
     owners = [position for position, index in enumerate(chosen) for _ in data.views[index]]

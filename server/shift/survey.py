@@ -14,7 +14,8 @@ from common.configuration import TaskConfig, to_yaml
 from common.errors import WireError
 from common.models.published import PublishedModel
 from common.packing import pack
-from common.protocol import ShiftReport, ShiftTask, encode
+from common.protocol import ShiftReport, ShiftTask
+from common.wire import encode
 from server.admission import MAXIMUM_PATIENTS, ImpossibleFiguresError, answer
 from server.exchange import exchange
 

@@ -8,7 +8,8 @@ from client.app import app
 from client.site import require_version
 from common.configuration import PREPROCESSING_VERSION, ImagingConfig, TaskConfig, to_yaml
 from common.errors import PreprocessingVersionError
-from common.protocol import DescribeTask, Refusal, decode, encode
+from common.protocol import DescribeTask, Refusal
+from common.wire import decode, encode
 
 
 def test_the_versions_are_compared():

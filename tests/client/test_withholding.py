@@ -19,8 +19,8 @@ from common.protocol import (
     PersonalFigures,
     PrivacySpent,
     TrainReport,
-    encode,
 )
+from common.wire import encode
 from server.admission import evaluated
 
 CURVE = [Estimate(0.12345, 0.1, 0.2)] * len(GRID)

@@ -2,7 +2,17 @@
 
 import pytest
 
-from common.configuration import RunConfig, load_run, names, read_run, settings, task_from_yaml, task_of, to_yaml
+from common.configuration import (
+    RunConfig,
+    TaskConfig,
+    load_run,
+    names,
+    read_run,
+    settings,
+    task_from_yaml,
+    task_of,
+    to_yaml,
+)
 from common.configuration.combinations import check_combinations
 from common.errors import ConfigurationError
 
@@ -144,3 +154,16 @@ def test_a_number_cannot_refer_to_another():
 
 def test_defaults_are_within_their_own_limits():
     assert task_from_yaml(to_yaml(task_of(RunConfig()))) == task_of(RunConfig())
+
+
+def test_what_a_reader_does_to_a_configuration_the_next_one_does_not_see(tmp_path):
+    """Texts that were typed once are remembered; what a caller gets is its own, and a changed file is read anew."""
+    file = tmp_path / "config.yaml"
+    file.write_text(to_yaml(load_run("tiny")))
+    first, task = read_run(file), task_from_yaml(to_yaml(TaskConfig()))
+    first.training.learning_rate, first.sites[:] = 9.0, ["NOBODY"]
+    task.imaging.height = 1
+    assert read_run(file) == load_run("tiny")
+    assert task_from_yaml(to_yaml(TaskConfig())) == TaskConfig()
+    file.write_text(to_yaml(load_run("tiny", ["seed=7"])))
+    assert read_run(file).seed == 7

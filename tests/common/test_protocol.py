@@ -7,16 +7,8 @@ import torch
 from common.errors import WireError
 from common.packing import from_bytes, pack, packed_size, read_metadata, to_bytes, unpack
 from common.parameters import difference, rounded, shared, squared_norm
-from common.protocol import (
-    CalibrationBin,
-    Estimate,
-    EvaluationReport,
-    ExplanationScore,
-    TrainReport,
-    decode,
-    encode,
-    packed_array,
-)
+from common.protocol import CalibrationBin, Estimate, EvaluationReport, ExplanationScore, TrainReport
+from common.wire import decode, encode, packed_array
 
 TENSORS = {
     "w": torch.randn(3, 2, generator=torch.Generator().manual_seed(0)),

@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from common.configuration import load_run
-from server.app import initial_model
+from server.initial import initial_model
 from server.publish import write_model
 from simulations.cli import app
 

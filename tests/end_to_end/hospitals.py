@@ -11,8 +11,8 @@ from client.node.home import SiteHome
 from client.node.taking import Source, Taken
 from common.audit import read
 from common.configuration import load_run, to_yaml
-from server.app import initial_model
 from server.identity import identity
+from server.initial import initial_model
 from server.rounds import Federation
 from simulations.local_grid import LocalGrid
 

@@ -14,8 +14,9 @@ from client.node import executor, supervisor
 from client.node.home import SiteHome
 from common.packing import pack, unpack
 from common.processes import Child
-from common.protocol import TrainReport, TrainTask, decode, encode, kind_of, packed_array
+from common.protocol import TrainReport, TrainTask
 from common.stopping import stop_on_signals
+from common.wire import decode, encode, kind_of, packed_array
 
 ON_THE_WIRE = ("2 GiB in 5 MiB", "150 MB")
 """Of round 1 and 2. The other kinds look the same without a wire: ``test_hostile_site.py``."""

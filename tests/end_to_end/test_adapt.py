@@ -13,7 +13,7 @@ from client.site import Site, load_site
 from common.configuration import load_run
 from common.models.published import read_published
 from common.packing import from_bytes
-from server.app import initial_model
+from server.initial import initial_model
 from server.publish import write_model
 
 

@@ -26,10 +26,8 @@ from common.protocol import (
     SiteDescription,
     TrainReport,
     TrainTask,
-    decode,
-    encode,
-    kind_of,
 )
+from common.wire import decode, encode, kind_of
 from server.checkpoint import load, path_of, saved_rounds
 from server.federation.serverapp import FileReporter
 from server.history import read_history

@@ -8,7 +8,8 @@ from flwr.clientapp import ClientApp
 
 from client.app import app as honest
 from common.configuration import load_run, to_yaml
-from common.protocol import TrainTask, decode, kind_of
+from common.protocol import TrainTask
+from common.wire import decode, kind_of
 from server.app import app as server_app
 from simulations.local_grid import LocalGrid
 from tests.end_to_end.hostile_node import spoilt

@@ -9,7 +9,8 @@ from client.privacy.accounting import epsilon_of
 from client.privacy.plan import steps_of_round
 from common.configuration import task_of, to_yaml
 from common.errors import DisagreementError
-from common.protocol import TrainReport, TrainTask, encode
+from common.protocol import TrainReport, TrainTask
+from common.wire import encode
 from server.admission import SiteRefusedError, answer
 from server.app import describe_sites
 from server.exchange import connected_sites, exchange

@@ -23,8 +23,8 @@ from common.protocol import (
     Refusal,
     SiteDescription,
     TrainReport,
-    encode,
 )
+from common.wire import encode
 from server.admission import (
     ImpossibleFiguresError,
     SiteRefusedError,

@@ -11,7 +11,8 @@ from client.site import Site, load_site
 from common.configuration import load_task, read_run, to_yaml
 from common.data.scale import as_stored
 from common.errors import ConfigurationError, QuorumError
-from common.protocol import Refusal, ScaleReport, encode
+from common.protocol import Refusal, ScaleReport
+from common.wire import encode
 from server.admission import ImpossibleFiguresError, SiteRefusedError
 from server.harmonisation import mean_scale, scale_told, with_scale
 from simulations.local_grid import LocalGrid

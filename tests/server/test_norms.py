@@ -11,7 +11,8 @@ from flwr.clientapp import ClientApp
 
 from common.configuration import FederationConfig, RunConfig
 from common.packing import pack
-from common.protocol import Estimate, EvaluateTask, EvaluationReport, TrainReport, TrainTask, decode, encode
+from common.protocol import Estimate, EvaluateTask, EvaluationReport, TrainReport, TrainTask
+from common.wire import decode, encode
 from server.checkpoint import load, path_of
 from server.history import RoundRecord, SiteTraining, read_history
 from server.norms import UpdateOutOfLineError, Yardstick, yardstick

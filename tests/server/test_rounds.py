@@ -8,7 +8,8 @@ from flwr.clientapp import ClientApp
 from common.configuration import FederationConfig, MethodConfig, RunConfig
 from common.errors import QuorumError
 from common.packing import pack
-from common.protocol import Estimate, EvaluateTask, EvaluationReport, TrainReport, TrainTask, decode, encode
+from common.protocol import Estimate, EvaluateTask, EvaluationReport, TrainReport, TrainTask
+from common.wire import decode, encode
 from server.checkpoint import load, path_of, saved_rounds
 from server.rounds import Federation, run_rounds
 from simulations.local_grid import LocalGrid

@@ -22,7 +22,8 @@ from client.node.taking import Source, Taken
 from common.audit import read
 from common.configuration import load_run, task_of, to_yaml
 from common.errors import MessageTooLargeError
-from common.protocol import DescribeTask, Refusal, SiteDescription, TrainTask, decode, encode, kind_of
+from common.protocol import DescribeTask, Refusal, SiteDescription, TrainTask
+from common.wire import decode, encode, kind_of
 from simulations.phantom.dataset import write_site
 
 TASK = to_yaml(task_of(load_run("tiny")))
@@ -69,6 +70,23 @@ def test_without_its_log_nothing_is_done(executor, monkeypatch):
     executor.home.audit.mkdir()
     monkeypatch.setattr(module, "app", None)
     assert refusal_of(answer(executor, question(DESCRIBE))).error == "StorageError"
+
+
+def test_a_refusal_that_cannot_be_logged_is_answered_and_the_gap_is_told(executor, monkeypatch, caplog):
+    """The disk fills up between question and answer: the node's own log says what the audit log lacks."""
+
+    def full_while_working(_message, _context):
+        executor.home.audit.rename(executor.home.audit.with_suffix(".moved"))
+        executor.home.audit.mkdir()
+        raise MessageTooLargeError("2 GiB")
+
+    monkeypatch.setattr(module, "app", full_while_working)
+    assert refusal_of(answer(executor, question(DESCRIBE))).error == "MessageTooLargeError"
+    assert [entry.event for entry in read(executor.home.audit.with_suffix(".moved"))] == ["asked"]
+    (told,) = [record for record in caplog.records if "audit log" in record.getMessage()]
+    assert told.levelname == "ERROR"
+    said = told.getMessage()
+    assert "query.describe (MessageTooLargeError)" in said and str(executor.home.audit) in said
 
 
 def test_a_changed_policy_holds_from_the_next_request_on(executor):

@@ -148,7 +148,8 @@ from client.node.taking import Source, Taken
 from common.configuration import load_run, task_of, to_yaml
 from common.models.classifier import build_classifier
 from common.packing import pack
-from common.protocol import DescribeTask, Refusal, SiteDescription, TrainTask, decode, encode
+from common.protocol import DescribeTask, Refusal, SiteDescription, TrainTask
+from common.wire import decode, encode
 from simulations.phantom.dataset import write_site
 
 folder = Path(sys.argv[1])

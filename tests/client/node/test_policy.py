@@ -14,7 +14,8 @@ from client.site import Site
 from common.configuration import load_run, names, task_of, to_yaml
 from common.errors import ConfigurationError, ManifestError, PolicyRefusalError, PrivacyBudgetError
 from common.packing import pack
-from common.protocol import DescribeTask, EvaluateTask, Refusal, TrainTask, decode, encode
+from common.protocol import DescribeTask, EvaluateTask, Refusal, TrainTask
+from common.wire import decode, encode
 
 
 def task(*overrides):

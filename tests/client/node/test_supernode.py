@@ -10,7 +10,8 @@ from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
 
 from client.node.supernode import refusing_large
 from common import audit
-from common.protocol import Refusal, decode
+from common.protocol import Refusal
+from common.wire import decode
 
 MIB = 2**20
 RUN = 77

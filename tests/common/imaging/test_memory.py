@@ -84,13 +84,17 @@ def test_all_foreign_and_damaged_files_together_take_little_memory(tmp_path):
     assert megabytes < LIMIT
 
 
+@pytest.fixture(scope="module")
+def largest():
+    """49 million pixels."""
+    picture = Image.fromarray(drawn_breast()).resize((7000, 7000))
+    return np.round(np.asarray(picture) * 65535).astype(np.uint16)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("write", LARGEST, ids=str)
-def test_the_largest_images_that_are_read_stay_below_the_limit(tmp_path, write):
-    picture = Image.fromarray(drawn_breast()).resize((7000, 7000))
-    stored = np.round(np.asarray(picture) * 65535).astype(np.uint16)
-    LARGEST[write](tmp_path / "a.dcm", stored, 16, False)
-    del stored
+def test_the_largest_images_that_are_read_stay_below_the_limit(tmp_path, largest, write):
+    LARGEST[write](tmp_path / "a.dcm", largest, 16, False)
     (found,), megabytes = measured([tmp_path / "a.dcm"])
     assert found is None
     assert megabytes < LIMIT
