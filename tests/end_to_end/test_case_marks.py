@@ -17,7 +17,7 @@ from client.explanation.case.shelf import RECORD
 from client.site import Site, load_site
 from common.configuration import load_run
 from common.models.published import read_any_published
-from server.app import initial_model
+from server.initial import initial_model
 from server.publish import write_model
 from tests.end_to_end.test_case_dicom import (
     CAD_REPORT,
