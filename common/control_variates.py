@@ -1,8 +1,8 @@
 """SCAFFOLD's arithmetic, the same at a site and at the server.
 
 Source: Karimireddy et al. 2020, "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning", arXiv 1910.06378,
-with option II. Checked against other people's code (MediaBrain-SJTU/FedDG-GA, ``network/FedOptimizer/Scaffold.py``, where
-the server's variate is likewise the mean of the sites' under their weights); none by the authors was found.
+with option II. Checked against other people's code (MediaBrain-SJTU/FedDG-GA, ``network/FedOptimizer/Scaffold.py``,
+where the server's variate is likewise the mean of the sites' under their weights); none by the authors was found.
 """
 
 from __future__ import annotations

@@ -45,8 +45,8 @@ def generalisation_gap(weights: Mapping[str, float], gaps: Mapping[str, float], 
 
     Source: Zhang et al. 2023, "Federated Domain Generalization with Generalization Adjustment" (FedDG-GA), CVPR,
     pages 3954-3963; all begin with the same weight. The authors' code (MediaBrain-SJTU/FedDG-GA, checked in
-    ``utils/weight_adjust.py`` and ``algorithms/fedavg/train_pacs_GA.py``) differs from the paper, which is followed here:
-    it does not subtract the mean gap, divides by the largest gap instead of the largest deviation, multiplies d
+    ``utils/weight_adjust.py`` and ``algorithms/fedavg/train_pacs_GA.py``) differs from the paper, which is followed
+    here: it does not subtract the mean gap, divides by the largest gap instead of the largest deviation, multiplies d
     by the weight that all begin with (1/3), also cuts weights above 1, begins with d (1 + 1/R) of R rounds instead of
     d (1 - 1/R), and takes losses of accuracy for gaps unless asked for ``loss``. As in the code, gaps are those on
     validation patients. Ours alone: no weight falls below :data:`LEAST`.

@@ -93,18 +93,19 @@ def ordered(home, hospitals, *arguments):
 
 
 def test_connected_sites_are_compared_and_the_page_says_who_is_not_and_why(home, hospitals, model):
-    hospitals.allow("UNSEEN", tasks=["detector"])
+    hospitals.allow("UNSEEN", tell_shift=False)
     run = ordered(home, hospitals, "--model", str(model))
     assert run.state.state == "finished", run.failure()
     shift = json.loads((run.folder / "shift.json").read_text())
     assert list(shift["sites"]) == ["MCS", "TUH"]
     assert shift["left_out"] == {
         "AWAY": "not connected",
-        "UNSEEN": "the site refused with PolicyRefusalError: task 'classifier' is not allowed (allowed: detector)",
+        "UNSEEN": "the site refused with PolicyRefusalError: this site does not tell what its images and patients "
+        "look like (policy: tell_shift)",
     }
     assert shift["distances"][0]["intensity"] > 0 and len(shift["sites"]["TUH"]["feature_mean"]) > 8
     page = (run.folder / "shift.html").read_text()
-    assert "not compared: not connected" in page and "is not allowed" in page
+    assert "not compared: not connected" in page and "(policy: tell_shift)" in page
     shown = CliRunner().invoke(app, ["show", "s", "--home", str(home.folder)])
     assert shown.exit_code == 0 and "recommended: method=" in shown.output
     assert "run s is finished; page:" in shown.output and "shift of" in shown.output
