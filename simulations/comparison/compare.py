@@ -154,10 +154,9 @@ def put_together(
     unseen = tuple(name for name in sites.unseen if comparable(first[name]))
     config = next(iter(methods.values()))
     if not train:
-        kind, lack = (
-            (NoLesionError, "with a lesion") if config.task == "detector" else (OneClassSiteError, "of both classes")
-        )
-        raise kind(
+        detector = config.task == "detector"
+        lacking, lack = (NoLesionError, "with a lesion") if detector else (OneClassSiteError, "of both classes")
+        raise lacking(
             f"no training site has test patients {lack}, so nothing can be compared",
             where=str(out),
             do="raise data.test_fraction, or take larger sites",
