@@ -22,6 +22,7 @@ from client.shift import shift_of
 from client.site import Site, load_site, site_of
 from client.tasks.inquiry import Inquiry
 from client.tasks.work import work_of
+from client.tuning import fine_tuned
 from client.withholding import loss_rounded, withheld
 from common.configuration import TaskConfig, task_from_yaml
 from common.control_variates import beside, parted
@@ -155,6 +156,8 @@ def _evaluate(site: Site, content: RecordDict) -> RecordDict:
     data = _split(everything, order.split) if order.final else everything.of_split(order.split)
     model, *_ = _model(task, content)
     personal = with_own_layers(site, order, task, model)
+    if task.method.personal_epochs:
+        personal = fine_tuned(site, order, task, model, everything)
     name = f"{site.name}: {order.split} patients"
     if order.final:
         inquiry = Inquiry(name, order.seed, order.prior_log_odds)

@@ -63,6 +63,15 @@ def write(site: Site, run: str, number: int, tensors: Tensors, keep: set[int]) -
     _forget_old_runs(path.parent)
 
 
+def amend(site: Site, run: str, number: int, tensors: Tensors) -> None:
+    """Keep ``tensors`` as the state after round ``number`` in place of what is there; all other rounds stay.
+
+    Raises:
+        StorageError, WireError: as :func:`write`.
+    """
+    write_bytes(_path(site, run, number), to_bytes(tensors))
+
+
 def _path(site: Site, run: str, number: int) -> Path:
     if not _RUN.fullmatch(run):  # it becomes the name of a folder
         raise WireError("the identity of the run is not 32 hexadecimal digits")

@@ -1,7 +1,8 @@
 """SCAFFOLD's arithmetic, the same at a site and at the server.
 
 Source: Karimireddy et al. 2020, "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning", arXiv 1910.06378,
-algorithm 1 with option II.
+with option II. Checked against other people's code (MediaBrain-SJTU/FedDG-GA, ``network/FedOptimizer/Scaffold.py``,
+where the server's variate is likewise the mean of the sites' under their weights); none by the authors was found.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def change(
 def moved(variate: Mapping[str, torch.Tensor], mean_change: Mapping[str, torch.Tensor], share: float) -> Tensors:
     r"""The server's variate after a round: :math:`c + \frac{|S|}{N} \sum_{k \in S} w_k (c_k^+ - c_k)`.
 
-    With equal weights :math:`w_k = 1/|S|` this is the paper's line 17. With weights by patients c is the mean of
+    With equal weights :math:`w_k = 1/|S|` this is the paper's. With weights by patients c is the mean of
     the sites' variates by patients when all take part.
 
     Args:

@@ -175,7 +175,7 @@ class FrocReport:
 
 @dataclass(frozen=True)
 class PersonalFigures:
-    """A site's personal model (Ditto) on the patients on whom the common one is measured."""
+    """A site's personal model on the patients on whom the common one is measured."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     auc: Estimate

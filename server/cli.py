@@ -201,6 +201,52 @@ def train(
 
 
 @app.command()
+def shift(
+    settings: Annotated[list[str] | None, typer.Argument(help="`key=value`.", metavar="[KEY=VALUE]...")] = None,
+    scenario: Annotated[str, typer.Option(help="Shipped scenario or YAML file that the settings change.")] = "real",
+    model: Annotated[
+        Path | None, typer.Option(help="A published classifier, by whose features the sites are compared too.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of its folder among the runs. Default: shift and the time.")] = "",
+    detach: Annotated[bool, typer.Option("--detach", help="Return at once; `xai-server show` tells more.")] = False,
+    home: Home = HOME,
+) -> None:
+    """Show how far the connected hospitals are apart, of what kind that is, and what to set; nothing is trained.
+
+    The running server asks them, after the runs that were ordered before. `shift.json` and the page `shift.html` lie
+    in `runs/NAME`; they also name who did not answer, and why. Settings as of `train`: `sites=A,B`, `deadline`,
+    `joining`, and how images are prepared (`imaging...`; with `--model` as the model's are).
+
+    Examples:
+
+        xai-server shift
+
+        xai-server shift sites=MCS,TUH joining=10
+
+        xai-server shift --model federation/runs/first/model.safetensors
+    """
+
+    def work() -> str:
+        from server.federation.home import FederationHome, read_settings
+        from server.federation.orders import survey_config
+        from server.federation.registry import in_force, read_sites
+        from server.federation.runs import new_survey
+
+        place = FederationHome(home)
+        read_settings(place)
+        config = survey_config(scenario, settings or [], in_force(read_sites(place)))
+        if model is not None:
+            from common.models.published import read_published
+
+            read_published(model)  # what is no model shows now, not in the server's log
+        run = new_survey(place, name or time.strftime("shift-%Y-%m-%d-%H%M%S"), config, model)
+        typer.echo(f"survey {run.name} is ordered")
+        return "" if detach else _follow(place.folder, run.name)
+
+    guarded(work, "the survey goes on without this terminal (xai-server show, xai-server stop)")
+
+
+@app.command()
 def runs(home: Home = HOME) -> None:
     """List the runs, oldest first."""
 

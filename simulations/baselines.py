@@ -1,7 +1,8 @@
 """What federation is compared with: each site alone, and all data pooled in one place.
 
 Both get the same model, the same settings and as many epochs as the federation has rounds times
-local epochs, and are tested on every site's test patients.
+local epochs, and are tested on every site's test patients. Where a run's sites agreed on a scale of grey values, pooled
+training takes that one, and a site alone its own: it has nobody to agree with.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from common.metrics.froc import RATES
 from common.models.network import Network
 from common.packing import Tensors
 from common.protocol import Estimate, EvaluationReport, FrocReport
+from server.harmonisation import FILE as AGREED
 from server.initial import initial_model
+from simulations.scale import unsettled, with_scale_of
 
 Table = dict[str, dict[str, Any]]
 """By site tested on: an ``Estimate`` of AUC, or of sensitivity by rate of false positives."""
@@ -38,20 +41,21 @@ def run_baselines(config: RunConfig, sites: dict[str, Site], unseen: dict[str, S
     """
     if not config.baselines:
         return
-    data = {name: load_site(site, config) for name, site in sites.items()}
-    tests = {name: part.of_split("test") for name, part in data.items()}
-    tests |= {name: load_site(site, config) for name, site in unseen.items()}
+    agreed = (folder / AGREED).exists()
     found: dict[str, dict[str, Any]] = {measure: {} for measure in MEASURES}
     if "local" in config.baselines:
         local = {
-            name: _baseline(config, f"local-{name}", [part], tests, folder)
-            for name, part in data.items()
-            if _can_learn(config, part)
-        }
+            name: _baseline(
+                with_scale_of(unsettled(config), [site]) if agreed else config, f"local-{name}", [name], sites, unseen,
+                folder,
+            )
+            for name, site in sites.items()
+            if _can_learn(config, load_site(site, config))
+        }  # fmt: skip
         for measure in MEASURES:
             found[measure]["local"] = {name: tables[measure] for name, tables in local.items()}
     if "pooled" in config.baselines:
-        pooled = _baseline(config, "pooled", list(data.values()), tests, folder)
+        pooled = _baseline(config, "pooled", list(sites), sites, unseen, folder)
         for measure in MEASURES:
             found[measure]["pooled"] = pooled[measure]
     result = found["auc"] | ({"froc": found["froc"]} if config.task == "detector" else {})
@@ -69,14 +73,17 @@ def _can_learn(config: RunConfig, part: SiteData) -> bool:
 
 
 def _baseline(
-    config: RunConfig, name: str, parts: list[SiteData], tests: dict[str, SiteData], folder: Path
+    config: RunConfig, name: str, merged: list[str], sites: dict[str, Site], unseen: dict[str, Site], folder: Path
 ) -> dict[str, Table]:
-    """Tables of AUC and FROC."""
+    """Tables of AUC and FROC of what was trained at the ``merged`` sites."""
     file = folder / "baselines" / f"{name}.json"
     if file.exists():
         kept: dict[str, Table] = json.loads(file.read_text())
         return kept
-    model, work = train_centrally(config, name, parts), work_of(config)
+    data = {site: load_site(place, config) for site, place in sites.items()}
+    tests = {site: part.of_split("test") for site, part in data.items()}
+    tests |= {site: load_site(place, config) for site, place in unseen.items()}
+    model, work = train_centrally(config, name, [data[site] for site in merged]), work_of(config)
     tables: dict[str, Table] = {measure: {} for measure in MEASURES}
     for site, part in tests.items():
         if not part.breasts:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from client.app import app as client_app
 from common.configuration import RunConfig, task_of
-from common.errors import QuorumError
 from common.models.published import read_published
 from server.exchange import connected_sites
-from server.shift.page import assess, command, write_shift
-from server.shift.survey import survey
+from server.shift.comparing import compare_sites, words
+from server.shift.page import write_shift
 from simulations.local_grid import LocalGrid
 from simulations.sources import participants, write_phantom
 
@@ -45,17 +44,6 @@ def show_shift(config: RunConfig, folder: Path, data: Path | None, model: Path |
     }
     grid = LocalGrid(client_app, nodes)
     task = task_of(config) if published is None else published.task
-    told = survey(grid, connected_sites(grid), task, published, config.federation.deadline_seconds)
-    told = {site: report for site, report in told.items() if report.stored}
-    if len(told) < 2:
-        raise QuorumError(
-            f"{len(told)} of {len(nodes)} sites told what they look like, two are needed to compare",
-            where=str(data),
-            do="see above why the others did not; a site with too few patients tells nothing",
-        )
-    shift = assess(task, told)
+    shift = compare_sites(grid, connected_sites(grid), list(nodes), task, published, config.federation.deadline_seconds)
     page = write_shift(shift, folder)
-    found = [
-        f"{item.kind}: {item.reason} ({' and '.join(item.between or ())})" for item in shift.found if item.strength >= 1
-    ]
-    return "\n".join([*(found or ["no shift that counts"]), f"recommended: {command(shift)}", f"page: {page}"])
+    return "\n".join([*words(shift), f"page: {page}"])

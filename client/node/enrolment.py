@@ -36,6 +36,7 @@ policy:
   methods: []                        # names of method rows; empty = any
   rounds: 1000                       # a run with more is refused
   minimum_patients: 8
+  tell_shift: true                   # say what images and patients look like beside those of other sites
   minimum_steps: 1                   # an update of fewer local steps does not leave
   minimum_cell: null                 # figures over fewer breasts, views or lesions do not leave; null = the program's 5
   decimals: null                     # figures are rounded to so many; null = not at all
@@ -52,6 +53,7 @@ policy:
   ranges:                            # setting: [lowest, highest]
     training.local_epochs: [1, 20]
     training.batch_size: [1, 256]
+    method.personal_epochs: [0, 50]
     imaging.height: [32, 2048]
     imaging.width: [32, 2048]
     evaluation.explained: [0, 1000]

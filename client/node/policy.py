@@ -40,6 +40,7 @@ class Policy:
         default_factory=lambda: {
             "training.local_epochs": [1, 20],
             "training.batch_size": [1, 256],
+            "method.personal_epochs": [0, 50],
             "imaging.height": [32, 2048],
             "imaging.width": [32, 2048],
             "evaluation.explained": [0, 1000],
@@ -52,6 +53,8 @@ class Policy:
     """Setting of the task: the only value allowed."""
     minimum_patients: int = 8
     """Nothing is trained or measured on fewer patients."""
+    tell_shift: bool = True
+    """Whether a coordinator may ask what the site's images and patients look like beside those of others."""
     minimum_cell: int | None = None
     """Figures over fewer breasts of either kind, views or lesions are not sent; ``null`` = of calibration bins,
     explanation scores and FROC curves those over fewer than 5."""
@@ -158,6 +161,16 @@ def check_task(policy: Policy, task: TaskConfig, *, rounds: int = 1) -> None:
     for key, wanted in policy.fixed.items():
         if values[key] != wanted:
             raise PolicyRefusalError(f"{key} = {values[key]} is not allowed (only {wanted})")
+
+
+def check_telling(policy: Policy) -> None:
+    """Refuse to tell how the site differs from others.
+
+    Raises:
+        PolicyRefusalError: naming the setting.
+    """
+    if not policy.tell_shift:
+        raise PolicyRefusalError("this site does not tell what its images and patients look like (policy: tell_shift)")
 
 
 def check_hours(policy: Policy, now: datetime.time) -> None:

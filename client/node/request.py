@@ -17,6 +17,7 @@ from client.node.policy import (
     check_private,
     check_steps,
     check_task,
+    check_telling,
 )
 from client.privacy.spending import Asked, is_private, learners, plan
 from client.site import Site, load_site
@@ -61,8 +62,12 @@ def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, n
         check_hours(policy, now)
         ask = Asked(order.run, order.round, order.rounds)
     elif asked == "evaluate":
-        task = task_from_yaml(decode(content, EvaluateTask).task)
+        measuring = decode(content, EvaluateTask)
+        task = task_from_yaml(measuring.task)
         check_task(policy, task)
+        if measuring.final and measuring.continues and task.method.personal_epochs:  # then the site also trains
+            check_private(policy, task)
+            check_hours(policy, now)
         ask = None
     else:
         told = _query(asked, content)
@@ -73,6 +78,8 @@ def check_request(policy: Policy, site: Site, asked: str, content: RecordDict, n
             ask = Asked(told.run, 0, told.rounds) if told.rounds else None
         else:
             check_task(policy, task)
+            if isinstance(told, ShiftTask):
+                check_telling(policy)
         if ask:
             check_private(policy, task)
         task = unscaled(task)

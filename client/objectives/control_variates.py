@@ -13,7 +13,7 @@ from client.objectives.guidance import Backward, Loss
 def corrected(model: nn.Module, correction: Mapping[str, torch.Tensor]) -> Backward:
     r"""Gradient :math:`\nabla F_k(y) - c_k + c`.
 
-    Source: Karimireddy et al. 2020, arXiv 1910.06378, algorithm 1, line 10. How the variates change after
+    Source: Karimireddy et al. 2020, arXiv 1910.06378. How the variates change after
     the round: :mod:`common.control_variates`.
 
     Args:

@@ -33,6 +33,10 @@ def _private(flat: Settings) -> bool:
     return bool(flat.get("privacy.unit", "none") != "none")
 
 
+def _tunes(flat: Settings) -> bool:
+    return bool(flat.get("method.personal_epochs"))
+
+
 IMPOSSIBLE = (
     Impossible(
         ("method.local_objective", "training.optimizer"),
@@ -56,6 +60,24 @@ IMPOSSIBLE = (
         lambda flat: _private(flat) and _objective("control_variates", "sharpness_aware", "ditto")(flat),
         "its gradients or its stored state would use patients beyond what the privacy guarantee counts",
         "choose method.local_objective=plain or proximal, or privacy.unit=none",
+    ),
+    Impossible(
+        ("method.personal_epochs", "method.shared_parameters"),
+        lambda flat: _tunes(flat) and flat.get("method.shared_parameters") not in ("norm_local", "backbone"),
+        "no site has layers of its own whose weights it could train on",
+        "choose method.shared_parameters=norm_local or backbone, or method.personal_epochs=0",
+    ),
+    Impossible(
+        ("method.personal_epochs", "method.local_objective"),
+        lambda flat: _tunes(flat) and _objective("ditto")(flat),
+        "each site would have two personal models",
+        "choose one of them",
+    ),
+    Impossible(
+        ("method.personal_epochs", "privacy.unit"),
+        lambda flat: _private(flat) and _tunes(flat),
+        "the personal model would use patients beyond what the privacy guarantee counts, and its figures leave",
+        "set method.personal_epochs=0, or privacy.unit=none",
     ),
     Impossible(
         ("method.shared_parameters", "model.norm"),

@@ -85,6 +85,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.augmentation.blur": (0.0, 1.0),
     "method.mu": (0.0, 1e4),
     "method.rho": (1e-6, 100.0),
+    "method.personal_epochs": (0, 1000),
     "method.weight_step": (0.0, 10.0),
     "method.kappa": (0.0, 0.99),
     "method.server_learning_rate": (1e-4, 100.0),

@@ -146,6 +146,9 @@ class MethodConfig:
     shared_parameters: str = "all"
     """What sites have in common: ``all``, all but their ``norm_statistics_local``, all but their ``norm_local``, or
     the ``backbone``."""
+    personal_epochs: int = 0
+    """At the end each site trains its own layers (``norm_local``, or all outside the ``backbone``) for so many epochs
+    more, and keeps of these models, or the common one, what has the lowest loss on its validation patients; 0: none."""
     site_weights: str = "patients"
     """``patients``, ``equal``, ``generalisation_gap``, ``worst_site`` or ``gradient_agreement``."""
     weight_step: float = 0.2

@@ -1,9 +1,10 @@
-"""Models compared on the same patients: AUC over resampled patients and seeds, p-values, and Holm's correction."""
+"""Models compared on the same patients: figures over resampled patients and seeds, p-values, and Holm's correction."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,29 +16,85 @@ from common.metrics.inputs import require_scores
 Floats = npt.NDArray[np.float64]
 
 
+class Tested(Protocol):
+    """What a model said of one site's test patients, as far as a comparison needs it; its figure is between 0 and 1."""
+
+    @property
+    def patients(self) -> npt.NDArray[np.str_]:
+        """Of what is drawn together: of each breast its patient, or the patients themselves."""
+        ...
+
+    def require_sound(self) -> None:
+        """Raises ValueError where a figure would mean nothing."""
+        ...
+
+    def same_patients(self, other: Tested) -> bool:
+        """Whether the other is about the same patients with the same truth."""
+        ...
+
+    def draws(self, samples: int, seed: int) -> Floats:
+        """How often each of ``patients`` counts in each resample, ``(samples, N)``."""
+        ...
+
+    def value(self) -> float:
+        """The figure; NaN where it is not defined."""
+        ...
+
+    def resampled(self, draws: Floats) -> Floats:
+        """The figure of each resample, ``(samples,)``."""
+        ...
+
+
 @dataclass(frozen=True)
 class Answers:
-    """A model's answers for the test breasts of one site, all ``(N,)``: patient, target 0 or 1, score."""
+    """A classifier's answers for the test breasts of one site, all ``(N,)``: patient, target 0 or 1, score.
+
+    Its figure is the AUC.
+    """
 
     patients: npt.NDArray[np.str_]
     targets: npt.NDArray[np.int64]
     scores: Floats
 
+    def require_sound(self) -> None:
+        """Raises ValueError as :func:`require_scores`."""
+        require_scores(self.targets, self.scores)
+
+    def same_patients(self, other: Tested) -> bool:
+        """Whether the other is about the same breasts."""
+        return (
+            isinstance(other, Answers)
+            and np.array_equal(self.patients, other.patients)
+            and np.array_equal(self.targets, other.targets)
+        )
+
+    def draws(self, samples: int, seed: int) -> Floats:
+        """How often each breast counts."""
+        return breast_counts(self.targets, self.patients.tolist(), samples, seed)
+
+    def value(self) -> float:
+        """AUC."""
+        return auc(self.targets, self.scores)
+
+    def resampled(self, draws: Floats) -> Floats:
+        """AUC of each resample."""
+        return weighted_aucs(self.targets, self.scores, draws)
+
 
 @dataclass(frozen=True)
 class Resampled:
-    """AUC of each site, mean over seeds: ``value (sites,)``, and of resamples ``(samples, sites)``; NaN where none."""
+    """Figure of each site, mean over seeds: ``value (sites,)``, and of resamples ``(samples, sites)``; NaN if none."""
 
     value: Floats
     samples: Floats
 
 
-Ways = Mapping[str, Sequence[Mapping[str, Answers]]]
+Ways = Mapping[str, Sequence[Mapping[str, Tested]]]
 """By what was trained: for each seed the answers by site."""
 
 
-def resampled_aucs(ways: Ways, sites: Sequence[str], samples: int, seed: int) -> dict[str, Resampled]:
-    """AUC of every way at every site, with one set of resamples for all, so that differences are paired.
+def resampled(ways: Ways, sites: Sequence[str], samples: int, seed: int) -> dict[str, Resampled]:
+    """The figure of every way at every site, with one set of resamples for all, so that differences are paired.
 
     A resample draws seeds with replacement, and at each site patients with all their breasts, within the strata of
     :func:`common.metrics.bootstrap.bootstrap_interval`. Where all seeds have the same test patients, a resample draws
@@ -53,7 +110,7 @@ def resampled_aucs(ways: Ways, sites: Sequence[str], samples: int, seed: int) ->
 
     Raises:
         ValueError: no way, not one seed, ways of different numbers of seeds, other patients or targets than another
-            way has, no site that all seeds of a way have, or what :func:`require_scores` refuses.
+            way has, no site that all seeds of a way have, or what :meth:`Tested.require_sound` refuses.
 
     Source: Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1:386 (crossed factors).
     """
@@ -80,22 +137,21 @@ def resampled_aucs(ways: Ways, sites: Sequence[str], samples: int, seed: int) ->
                 continue
             if not place or not crossed or not len(counts):
                 owner = _seed_of(seed, column, place)
-                counts = breast_counts(first.targets, first.patients.tolist(), samples, owner)
+                counts = first.draws(samples, owner)
             for name, row in cells.items():
                 answers = row[place]
                 if answers is not None:
-                    values[name][place, column] = auc(answers.targets, answers.scores)
-                    drawn[name][:, place, column] = weighted_aucs(answers.targets, answers.scores, counts)
+                    values[name][place, column] = answers.value()
+                    drawn[name][:, place, column] = answers.resampled(counts)
     return {name: Resampled(values[name].mean(axis=0), np.einsum("bs,bsk->bk", share, drawn[name])) for name in ways}
 
 
-def _same_patients(site: str, answers: Sequence[Answers | None]) -> Answers | None:
+def _same_patients(site: str, answers: Sequence[Tested | None]) -> Tested | None:
     """The first that is there, of answers that must be about the same breasts."""
     there = [one for one in answers if one is not None]
     for one in there:
-        require_scores(one.targets, one.scores)
-        same = np.array_equal(one.patients, there[0].patients) and np.array_equal(one.targets, there[0].targets)
-        if not same:
+        one.require_sound()
+        if not there[0].same_patients(one):
             raise ValueError(f"the models were not tested on the same breasts of {site}")
     return there[0] if there else None
 

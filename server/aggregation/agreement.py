@@ -25,11 +25,14 @@ def agreement_coefficients(gram: Floats, shares: Floats, kappa: float) -> Floats
     :math:`\kappa \lVert g_0 \rVert` of the mean the one whose smallest inner product with a site's update is largest.
     Only inner products are needed, so the problem has K unknowns however large the network is.
 
-    Source: Liu et al. 2021, "Conflict-Averse Gradient Descent" (CAGrad), arXiv 2110.14048, equation 3 and algorithm 1;
-    for updates of a federation Nguyen et al. 2025 (FedOMG), arXiv 2501.14653, equations 15 and 16. Differences:
-    :math:`p_k` by patients, not 1/K; the result is divided by :math:`1 + \kappa` (one of the rescalings of CAGrad's
-    code, whose default is :math:`1 + \kappa^2`), so that one site alone, or equal updates, give the mean update
-    itself; the problem is solved to the end (SLSQP) and not by some steps of SGD on a softmax.
+    Source: Liu et al. 2021, "Conflict-Averse Gradient Descent" (CAGrad), arXiv 2110.14048; for updates of a federation
+    Nguyen et al. 2025 (FedOMG), arXiv 2501.14653. Dual and direction were checked against the authors' code:
+    Cranial-XIX/CAGrad, ``mtrl/mtrl_files/cagrad.py``; skydvn/FedOMG, ``FedOMG-DG/algorithms/FedOMG/utils/fed_merge.py``
+    and ``system/flcore/servers/server_OMG.py``. Differences: :math:`p_k` by patients, where CAGrad has 1/K, and FedOMG
+    1/K of updates that are multiplied by the sites' weights beforehand, or K times the result; it is divided by
+    :math:`1 + \kappa` (as in CAGrad's ``cagrad_fast``; ``cagrad`` and FedOMG divide by :math:`1 + \kappa^2`), so that
+    one site alone, or equal updates, give the mean update itself; the problem is solved to the end (SLSQP, as in
+    CAGrad's ``cagrad_exact``) and not by 20 steps of SGD on a softmax.
 
     Where some mixture of the updates vanishes (they oppose each other entirely) there is nothing to
     agree on, and the mean update is returned, divided likewise.

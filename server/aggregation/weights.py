@@ -44,10 +44,12 @@ def generalisation_gap(weights: Mapping[str, float], gaps: Mapping[str, float], 
     of the common model w to the site's own model w_k of the same round, before averaging.
 
     Source: Zhang et al. 2023, "Federated Domain Generalization with Generalization Adjustment" (FedDG-GA), CVPR,
-    pages 3954-3963; all begin with the same weight. The authors' code differs from the paper, which is followed here:
-    it does not subtract the mean gap, divides by the largest gap instead of the largest deviation, multiplies d
-    by the weight that all begin with, and also cuts weights above 1. As in the code, losses are those on validation
-    patients. Ours alone: no weight falls below :data:`LEAST`.
+    pages 3954-3963; all begin with the same weight. The authors' code (MediaBrain-SJTU/FedDG-GA, checked in
+    ``utils/weight_adjust.py`` and ``algorithms/fedavg/train_pacs_GA.py``) differs from the paper, which is followed
+    here: it does not subtract the mean gap, divides by the largest gap instead of the largest deviation, multiplies d
+    by the weight that all begin with (1/3), also cuts weights above 1, begins with d (1 + 1/R) of R rounds instead of
+    d (1 - 1/R), and takes losses of accuracy for gaps unless asked for ``loss``. As in the code, gaps are those on
+    validation patients. Ours alone: no weight falls below :data:`LEAST`.
 
     Partial participation: sites without a gap (they did not train, or could not be measured) are left out of mean
     and maximum and keep their weight up to normalisation.
@@ -72,10 +74,11 @@ def worst_site(weights: Mapping[str, float], losses: Mapping[str, float], step: 
     r"""Sites with a high loss count more, so that the worst site becomes as good as it can.
 
     Agnostic federated learning, :math:`\min_w \max_{\lambda \in \Delta} \sum_k \lambda_k L_k(w)` (Mohri et al. 2019,
-    arXiv 1902.00146, section 2). One ascent step in :math:`\lambda`, whose gradient is the vector of losses
+    arXiv 1902.00146). One ascent step in :math:`\lambda`, whose gradient is the vector of losses
     (their STOCHASTIC-AFL), here exponentiated: :math:`\lambda_k \propto \lambda_k e^{\gamma L_k}` (as in Sagawa et al.
-    2020, arXiv 1911.08731, algorithm 1). The paper projects onto the simplex instead, which may take
-    a hospital's weight to nothing at once.
+    2020, arXiv 1911.08731). The paper adds :math:`\gamma L_k` and projects onto the simplex, which may take
+    a hospital's weight to nothing at once; it does so with every gradient step, and not once a round. Checked against
+    other people's code (litian96/fair_flearn, ``flearn/trainers/afl.py``); none by the authors was found.
 
     Partial participation: the measured sites share among themselves the weight that they had together; a site
     without a loss keeps its own.

@@ -11,7 +11,7 @@ from common import audit, progress
 from common.errors import QuorumError, RunStateError, StorageError
 from server.federation.control import Control
 from server.federation.home import FederationHome
-from server.federation.runs import FAILURE, LAST_RESULT, Failure, Run, State, all_runs
+from server.federation.runs import FAILURE, Failure, Run, State, all_runs
 
 MAXIMUM_ATTEMPTS = 6
 """Attempts without a new round after which a run is given up; a coordinator can resume it."""
@@ -75,8 +75,8 @@ def _stop(home: FederationHome, control: Control, run: Run, state: State, number
 def _begin(home: FederationHome, control: Control, run: Run, state: State) -> bool:
     if time.time() < state.since + PAUSE_SECONDS * state.attempts:
         return True  # the run keeps its place while it waits for its next attempt
-    for name in (FAILURE, LAST_RESULT):  # of the attempt before
-        (run.folder / name).unlink(missing_ok=True)
+    for result in (run.folder / FAILURE, run.last_result):  # of the attempt before
+        result.unlink(missing_ok=True)
     number = control.start_run(run.folder)
     if not number:
         _end(home, run, state, "failed", "the SuperLink does not accept the run (see log/superlink.log)")
@@ -96,7 +96,7 @@ def _watch(home: FederationHome, control: Control, pulse: Pulse, run: Run, state
         control.stop_run(state.flower_run)
         status = "its process ended without a word"
     failure = run.failure()
-    if (run.folder / LAST_RESULT).exists():  # even if its process was killed before it could say so
+    if run.last_result.exists():  # even if its process was killed before it could say so
         _end(home, run, state, "finished", "")
     elif failure is not None:
         _end(home, run, state, "paused" if failure.error in _CURABLE else "failed", _words(failure))

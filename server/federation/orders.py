@@ -51,6 +51,24 @@ def run_config(scenario: str, arguments: Sequence[str], admitted: Collection[str
     return _with_quorum(config, quorum) if quorum else config
 
 
+def survey_config(scenario: str, arguments: Sequence[str], admitted: Collection[str]) -> RunConfig:
+    """As :func:`run_config`, for a look at the shift between sites.
+
+    Raises:
+        ConfigurationError: as there, or there are fewer than two sites to compare.
+        EnrolmentError: as there.
+    """
+    config = run_config(scenario, arguments, admitted)
+    sites = [*config.sites, *config.unseen]
+    if len(sites) < 2:
+        raise ConfigurationError(
+            f"{', '.join(sites)} is one site: there is nothing to compare it with",
+            where="sites, unseen",
+            do="name two or more, or admit another: xai-server enrol REQUEST",
+        )
+    return config
+
+
 def _with_quorum(config: RunConfig, text: str) -> RunConfig:
     try:
         value = float(text)

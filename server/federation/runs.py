@@ -15,7 +15,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from common import audit
-from common.atomic import write_text
+from common.atomic import write_bytes, write_text
 from common.configuration import RunConfig, to_yaml
 from common.errors import RunStateError
 from common.locking import is_held
@@ -25,6 +25,9 @@ from server.federation.home import FederationHome
 CONFIG, ORDER, STATE, FAILURE, PROGRESS = "config.yaml", "order.json", "state.json", "failure.json", "progress.log"
 LAST_RESULT = "model-card.md"
 """What a run writes last (:func:`server.app.write_results`): with it, it is finished."""
+SURVEY, SURVEY_MODEL, SURVEY_PAGE = "survey.json", "compared-by.safetensors", "shift.html"
+"""Of a run that trains nothing and shows how far the sites are apart: what makes it one, the classifier by whose
+features sites are compared, and what it writes last."""
 LOCK = "run.lock"
 """Held by the process that works on the run."""
 OPEN = ("queued", "running")
@@ -92,6 +95,21 @@ class Run:
         return len(path.read_text().splitlines()) if path.exists() else 0
 
     @property
+    def is_survey(self) -> bool:
+        """Whether it only asks how far the sites are apart."""
+        return (self.folder / SURVEY).exists()
+
+    @property
+    def last_result(self) -> Path:
+        """With this file it is finished."""
+        return self.folder / (SURVEY_PAGE if self.is_survey else LAST_RESULT)
+
+    @property
+    def page(self) -> Path:
+        """What a coordinator wants to read when it is finished."""
+        return self.folder / (SURVEY_PAGE if self.is_survey else "report.html")
+
+    @property
     def is_worked_on(self) -> bool:
         """Whether a process of this machine works on it."""
         return is_held(self.folder / LOCK)
@@ -132,14 +150,42 @@ def new_run(home: FederationHome, name: str, config: RunConfig) -> Run:
     Raises:
         RunStateError: there is a run of this name.
     """
+    run = _new(home, name, config)
+    audit.append(home.audit, "run ordered", run=name, sites=",".join(config.sites), method=config.method.name)
+    run.give("run")
+    return run
+
+
+def new_survey(home: FederationHome, name: str, config: RunConfig, model: Path | None) -> Run:
+    """Make the folder of a look at the shift between sites and order it.
+
+    Args:
+        home: of the federation.
+        name: of the folder.
+        config: which sites are asked, how long they are waited for, and how images are prepared.
+        model: a published classifier, of which the folder gets a copy.
+
+    Raises:
+        RunStateError: there is a run of this name.
+        StorageError: it cannot be written.
+    """
+    run = _new(home, name, config)
+    if model is not None:
+        write_bytes(run.folder / SURVEY_MODEL, model.read_bytes())
+    sites = [*config.sites, *config.unseen]
+    write_text(run.folder / SURVEY, json.dumps({"sites": sites, "model": None if model is None else model.name}))
+    audit.append(home.audit, "survey ordered", run=name, sites=",".join(sites))
+    run.give("run")
+    return run
+
+
+def _new(home: FederationHome, name: str, config: RunConfig) -> Run:
     run = Run(check_name(name), home.runs / name)
     if run.folder.exists():
         raise RunStateError(
             f"there is a run '{name}' already", where=str(run.folder), do=f"go on with it: xai-server resume {name}"
         )
     write_text(run.folder / CONFIG, to_yaml(config))
-    audit.append(home.audit, "run ordered", run=name, sites=",".join(config.sites), method=config.method.name)
-    run.give("run")
     return run
 
 

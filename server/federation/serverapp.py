@@ -18,12 +18,14 @@ from common.configuration import RunConfig, read_run
 from common.errors import ConfigurationError, StorageError, XaiFederationError
 from common.locking import held
 from common.models.network import build_network
+from common.models.published import read_published
 from common.packing import packed_size
 from common.progress import shown_by
 from common.waiting import look_often
 from server.app import run
 from server.federation.bounded_grid import BoundedGrid
-from server.federation.runs import CONFIG, FAILURE, LOCK, PROGRESS, Failure
+from server.federation.runs import CONFIG, FAILURE, LOCK, PROGRESS, SURVEY_MODEL, Failure, Run
+from server.shift.comparing import compare_connected
 
 logger = logging.getLogger("xai_federation.serverapp")
 
@@ -60,6 +62,21 @@ def largest_reply(config: RunConfig) -> int:
     return packed_size(build_network(config, seed=0).state_dict())
 
 
+def work(grid: HttpGrid, ordered: Run) -> None:
+    """Do what was ordered: a federation, or a look at the shift between its sites, who then answer with texts alone.
+
+    Raises:
+        XaiFederationError: by name.
+    """
+    config = read_run(ordered.folder / CONFIG)
+    if not ordered.is_survey:
+        run(BoundedGrid(grid, largest_reply(config)), ordered.folder)
+        return
+    model = ordered.folder / SURVEY_MODEL
+    published = read_published(model) if model.exists() else None
+    compare_connected(BoundedGrid(grid, 0), config, published, ordered.folder)
+
+
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run or resume the federation in ``run-folder``; a named error is written there as ``failure.json``."""
@@ -74,7 +91,7 @@ def main(grid: Grid, context: Context) -> None:
         # an earlier attempt that was told to stop may still be about to: two must never write one folder
         with held(place / LOCK, "this run", PATIENCE_SECONDS), shown_by(FileReporter(place / PROGRESS)):
             (place / FAILURE).unlink(missing_ok=True)
-            run(BoundedGrid(grid, largest_reply(read_run(place / CONFIG))), place)
+            work(grid, Run(place.name, place))
     except XaiFederationError as error:
         failure = Failure(type(error).__name__, error.what, error.where, error.do)
         with contextlib.suppress(StorageError):  # a full disk: the run is begun again without a word

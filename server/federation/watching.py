@@ -86,7 +86,7 @@ def time_left(records: list[RoundRecord], rounds: int) -> str:
 def ending(run: Run, state: State) -> str:
     """The last line about a run."""
     if state.state == "finished":
-        return f"run {run.name} is finished; report: {run.folder / 'report.html'}"
+        return f"run {run.name} is finished; {'page' if run.is_survey else 'report'}: {run.page}"
     go_on = f"; go on with: xai-server resume {run.name}" if state.state != "failed" or run.rounds_done else ""
     return f"run {run.name}: {state.state}{f': {state.reason}' if state.reason else ''}{go_on}"
 
@@ -105,9 +105,12 @@ def overview(run: Run) -> str:
     config: RunConfig = read_run(run.folder / CONFIG)
     state = run.state
     word = state.state if state.order >= run.order.number else f"{run.order.wanted} ordered"
+    reason = f"  ({state.reason})" if state.reason else ""
+    if run.is_survey:
+        return f"{run.name:20} {word:10} shift of  {', '.join([*config.sites, *config.unseen])}{reason}"
     return (
         f"{run.name:20} {word:10} round {run.rounds_done} of {config.federation.rounds}  "
-        f"{config.method.name}  {', '.join(config.sites)}{f'  ({state.reason})' if state.reason else ''}"
+        f"{config.method.name}  {', '.join(config.sites)}{reason}"
     )
 
 

@@ -24,6 +24,7 @@ METHOD_NAMES = {
     "fedadam": "FedAdam",
     "fedyogi": "FedYogi",
     "dp-fedavg": "DP-FedAvg",
+    "combined": "combined",
 }
 EXPLAINER_NAMES = {
     "gradcam": "Grad-CAM",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -51,6 +51,8 @@ class Shift:
     pairs: list[Distance]
     found: list[Finding]
     advice: Recommendation
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Sites that were asked and are not compared: why."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,12 @@ MATRICES = (
 )
 
 
-def assess(task: TaskConfig, told: Mapping[str, ShiftReport]) -> Shift:
-    """Distances, kinds and recommendation of what sites told."""
+def assess(task: TaskConfig, told: Mapping[str, ShiftReport], left_out: Mapping[str, str] | None = None) -> Shift:
+    """Distances, kinds and recommendation of what sites told; ``left_out``: why others did not."""
     pairs = distances(told)
     found = findings(pairs)
-    return Shift(task, dict(told), pairs, found, recommend(found, pairs, told, task.imaging.harmonisation))
+    advice = recommend(found, pairs, told, task.imaging.harmonisation)
+    return Shift(task, dict(told), pairs, found, advice, dict(left_out or {}))
 
 
 def write_shift(shift: Shift, folder: Path) -> Path:
@@ -95,6 +98,7 @@ def write_shift(shift: Shift, folder: Path) -> Path:
         "levels": LEVELS,
         "harmonisation": shift.task.imaging.harmonisation,
         "sites": {site: asdict(report) for site, report in shift.told.items()},
+        "left_out": shift.left_out,
         "distances": [asdict(pair) for pair in shift.pairs],
         "findings": [asdict(item) for item in shift.found],
         "recommendation": asdict(shift.advice),

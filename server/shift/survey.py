@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from flwr.app import RecordDict
 from flwr.serverapp import Grid
@@ -20,10 +21,19 @@ from server.admission import MAXIMUM_PATIENTS, ImpossibleFiguresError, answer
 from server.exchange import exchange
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What sites told, and why the others told nothing that can be compared."""
+
+    told: dict[str, ShiftReport]
+    left_out: dict[str, str]
+
+
 def survey(
     grid: Grid, nodes: Mapping[str, int], task: TaskConfig, published: PublishedModel | None, seconds: float
-) -> dict[str, ShiftReport]:
-    """What each site tells; those that do not answer by the deadline, or say what cannot be true, are left out by name.
+) -> Survey:
+    """What each site tells; those that refuse, do not answer by the deadline, have too few patients to tell anything,
+    or say what cannot be true, are left out by name.
 
     Args:
         grid: to reach them.
@@ -38,15 +48,24 @@ def survey(
     )
     channels = 0 if model is None else model.backbone.channels
     told: dict[str, ShiftReport] = {}
+    left_out: dict[str, str] = {}
     for site, reply in exchange(grid, nodes, lambda _: content, "query.shift", "0", seconds):
         try:
-            told[site] = shift_told(reply, channels)
+            report = shift_told(reply, channels)
         except WireError as error:
-            progress.say(f"{site} is left out: {error.what}")
+            left_out[site] = error.what
+            continue
+        if report.stored:
+            told[site] = report
+        else:
+            left_out[site] = "it has too few patients to tell anything"
     for site in nodes:
         if site not in told:
-            progress.say(f"{site} told nothing that can be compared")
-    return {site: told[site] for site in nodes if site in told}
+            progress.say(f"{site} is left out: {left_out.setdefault(site, f'no answer within {seconds:g} s')}")
+    return Survey(
+        {site: told[site] for site in nodes if site in told},
+        {site: left_out[site] for site in nodes if site in left_out},
+    )
 
 
 def shift_told(reply: RecordDict | WireError, channels: int) -> ShiftReport:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from common import progress
 from common.atomic import write_text
 from common.configuration import RunConfig, read_run, to_yaml
 from common.configuration.loading import settings
-from common.errors import CheckpointError, ConfigurationError, OneClassSiteError
+from common.errors import CheckpointError, ConfigurationError, NoLesionError, OneClassSiteError
 from common.locking import held
-from common.metrics.paired import resampled_aucs
+from common.metrics.paired import resampled
 from server.history import RoundRecord, read_history
 from simulations.comparison.answers import BySite, only_of, read_answers
 from simulations.comparison.findings import (
@@ -21,10 +21,13 @@ from simulations.comparison.findings import (
     Columns,
     Comparison,
     Outcomes,
+    comparable,
     cost_of,
     counts_of,
     differences_from,
     enough_samples,
+    figure_of,
+    told,
     validation_auc,
     way_of,
 )
@@ -65,7 +68,7 @@ def compare(
     Raises:
         ConfigurationError: what is asked for cannot be compared.
         CheckpointError: the folder holds a comparison with other settings.
-        OneClassSiteError: no training site has test patients of both classes.
+        OneClassSiteError, NoLesionError: no training site has test patients of both classes, or with a lesion.
         XaiFederationError: of a training, by name.
     """
     methods = load_methods(asked)
@@ -79,7 +82,7 @@ def compare(
         progress.say(f"{len(plan)} trainings, {min(at_once, len(plan))} at a time")
         carry_out_all(plan, out / "cache", min(at_once, len(plan)))
         found = put_together(asked, methods, sites, plan, out, target, data is None)
-        write_text(out / FIGURES, json.dumps(asdict(found), indent=1))
+        write_text(out / FIGURES, json.dumps(told(found), indent=1))
         return write_page(out, found)
 
 
@@ -142,27 +145,29 @@ def put_together(
     """The figures of finished trainings.
 
     Raises:
-        OneClassSiteError: no training site has test patients of both classes.
+        OneClassSiteError, NoLesionError: no training site has test patients of both classes, or with a lesion.
         CheckpointError: models were not tested on the same breasts.
     """
     whole, left_out = by_way(asked, plan)
     first = next(iter(whole.values()))[0]
-    train = tuple(name for name in sites.train if len(set(first[name].targets.tolist())) == 2)
-    unseen = tuple(name for name in sites.unseen if len(set(first[name].targets.tolist())) == 2)
+    train = tuple(name for name in sites.train if comparable(first[name]))
+    unseen = tuple(name for name in sites.unseen if comparable(first[name]))
+    config = next(iter(methods.values()))
     if not train:
-        raise OneClassSiteError(
-            "no training site has test patients of both classes, so nothing can be compared",
+        detector = config.task == "detector"
+        lacking, lack = (NoLesionError, "with a lesion") if detector else (OneClassSiteError, "of both classes")
+        raise lacking(
+            f"no training site has test patients {lack}, so nothing can be compared",
             where=str(out),
             do="raise data.test_fraction, or take larger sites",
         )
-    config = next(iter(methods.values()))
     columns, wanted = Columns((*train, *unseen), train, unseen), config.evaluation.bootstrap_samples
     samples = enough_samples(wanted, len(whole), config.evaluation.confidence)
     try:
         tested = Outcomes(
             columns,
-            resampled_aucs(whole, columns.sites, samples, RESAMPLING_SEED),
-            resampled_aucs(left_out, columns.sites, samples, RESAMPLING_SEED) if left_out else {},
+            resampled(whole, columns.sites, samples, RESAMPLING_SEED),
+            resampled(left_out, columns.sites, samples, RESAMPLING_SEED) if left_out else {},
         )
     except ValueError as error:
         raise CheckpointError(f"{error}", where=str(out), do="compare in a new folder (--out)") from error
@@ -199,6 +204,7 @@ def put_together(
         },
         ways=ways,
         differences=differences_from(reference, tested, confidence),
+        figure=figure_of(config),
     )
 
 

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from common.page.drawing import COLOURS, INK, LINE, MUTED, PAPER, draw, no_frame, site_styles
 from server.report.numbers import defined, signed
-from simulations.comparison.findings import MEASURES, Comparison, Difference
+from simulations.comparison.findings import MEASURES, WORDS, Comparison, Difference
 
 TITLES = {
     "mean": "mean of the training sites",
@@ -42,7 +42,9 @@ def differences(found: Comparison) -> str:
             axes.locator_params(axis="x", nbins=4)
         panels[0].set_yticks(range(len(ways)), ways)
         panels[0].tick_params(axis="y", labelcolor=INK, labelsize=10.5)
-        figure.supxlabel(f"AUC less that of {found.reference}, same patients and seeds", fontsize=10, color=MUTED)
+        figure.supxlabel(
+            f"{WORDS[found.figure]} less that of {found.reference}, same patients and seeds", fontsize=10, color=MUTED
+        )
         legend = [
             Line2D([], [], color=_HOLDS, marker="o", linewidth=2.4, label="holds after Holm's correction"),
             Line2D([], [], color=MUTED, marker="o", linewidth=1.4, markerfacecolor=PAPER, label="does not"),
@@ -51,7 +53,12 @@ def differences(found: Comparison) -> str:
 
     height = 1.5 + 0.34 * len(ways)
     width = 2.2 + 2.25 * len(measures)
-    return draw("differences", (width, height), f"Differences of AUC from {found.reference} with intervals", paint)
+    return draw(
+        "differences",
+        (width, height),
+        f"Differences of {WORDS[found.figure]} from {found.reference} with intervals",
+        paint,
+    )
 
 
 def _interval(axes: Axes, one: Difference, y: float) -> None:
@@ -66,8 +73,8 @@ def _interval(axes: Axes, one: Difference, y: float) -> None:
 
 
 def sites(found: Comparison) -> str:
-    """AUC of every way at every site, a row a way, a mark a site; joined from lowest to highest training site."""
-    shown = [name for name in found.sites if any(name in way.auc for way in found.ways.values())]
+    """The figure of every way at every site, a row a way, a mark a site; joined from lowest to highest that trains."""
+    shown = [name for name in found.sites if any(name in way.by_site for way in found.ways.values())]
     styles, ways = site_styles(shown), list(found.ways)
 
     def paint(figure: Figure) -> None:
@@ -75,7 +82,7 @@ def sites(found: Comparison) -> str:
         no_frame(axes)
         axes.grid(axis="y", visible=False)
         for row, way in enumerate(ways):
-            values = {site: value for site, one in found.ways[way].auc.items() if defined(value := one.value)}
+            values = {site: value for site, one in found.ways[way].by_site.items() if defined(value := one.value)}
             trained = [value for site, value in values.items() if found.sites[site].role == "train"]
             if trained:
                 axes.plot([min(trained), max(trained)], [row, row], color=LINE, linewidth=5, solid_capstyle="round")
@@ -90,7 +97,7 @@ def sites(found: Comparison) -> str:
         axes.tick_params(axis="y", labelcolor=INK, labelsize=10.5)
         axes.set_ylim(len(ways) - 0.4, -0.6)
         axes.margins(x=0.05)
-        axes.set_xlabel("AUC on the site's test patients, mean over seeds")
+        axes.set_xlabel(f"{WORDS[found.figure]} on the site's test patients, mean over seeds")
         legend = [
             Line2D(
                 [], [], marker=styles[site].marker, color=styles[site].colour, linestyle="none", markersize=8,
@@ -101,4 +108,6 @@ def sites(found: Comparison) -> str:
         ]  # fmt: skip
         figure.legend(handles=legend, loc="outside upper left", ncols=6, fontsize=9.5, handletextpad=0.3)
 
-    return draw("sites", (9.2, 1.4 + 0.36 * len(ways)), "AUC of every way of training at every site", paint)
+    return draw(
+        "sites", (9.2, 1.4 + 0.36 * len(ways)), f"{WORDS[found.figure]} of every way of training at every site", paint
+    )

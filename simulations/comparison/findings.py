@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import ceil
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from common.configuration import TaskConfig
 from common.metrics.bootstrap import percentile_interval
 from common.metrics.paired import Answers, Resampled, holm, two_sided_p
+from common.metrics.paired_froc import Found
 from common.protocol import Estimate
 from server.history import RoundRecord
 
@@ -18,6 +21,13 @@ Floats = npt.NDArray[np.float64]
 MEASURES = ("mean", "worst", "unseen", "left_out")
 """Of which differences are tested."""
 FORMAT = "xai-federation-comparison/1"
+WORDS = {"auc": "AUC", "sensitivity": "sensitivity"}
+"""What is compared: a classifier's AUC, or a detector's sensitivity per lesion at 1 false positive an image."""
+
+
+def figure_of(task: TaskConfig) -> str:
+    """Name of the figure, one of :data:`WORDS`."""
+    return "sensitivity" if task.task == "detector" else "auc"
 
 
 @dataclass(frozen=True)
@@ -49,15 +59,15 @@ class Way:
 
     kind: str
     """``method``, ``personal`` (the sites' own models beside a method's common one) or ``baseline``."""
-    auc: dict[str, Estimate]
-    """By site tested on, mean over seeds."""
+    by_site: dict[str, Estimate]
+    """The figure by site tested on, mean over seeds; called by its name in ``compare.json``."""
     mean: Estimate
     worst: Estimate
     unseen: Estimate
     spread: Estimate
     left_out: Estimate
-    """Mean over the training sites of the AUC when that site was left out."""
-    left_out_auc: dict[str, Estimate] = field(default_factory=dict)
+    """Mean over the training sites of the figure when that site was left out."""
+    left_out_by_site: dict[str, Estimate] = field(default_factory=dict)
     against_local: dict[str, Estimate] = field(default_factory=dict)
     """By training site: difference from the site's own local model."""
     runs: list[Cost] = field(default_factory=list)
@@ -78,12 +88,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class SiteCounts:
-    """Of one site: who it is, and the breasts compared on (of the first seed)."""
+    """Of one site: who it is, and what is compared on (of the first seed): breasts, or a detector's images."""
 
     role: str
     patients: int
-    breasts: int
-    malignant: int
+    breasts: int | None
+    malignant: int | None
+    images: int | None = None
+    """Whose lesions are known."""
+    lesions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,17 @@ class Comparison:
     sites: dict[str, SiteCounts]
     ways: dict[str, Way]
     differences: list[Difference]
+    figure: str = "auc"
+    """One of :data:`WORDS`."""
+
+
+def told(found: Comparison) -> dict[str, Any]:
+    """What ``compare.json`` holds: figures by site stand under their own name."""
+    content = asdict(found)
+    for way in content["ways"].values():
+        way[found.figure] = way.pop("by_site")
+        way[f"left_out_{found.figure}"] = way.pop("left_out_by_site")
+    return content
 
 
 def enough_samples(wanted: int, ways: int, confidence: float) -> int:
@@ -160,7 +184,7 @@ def measured(found: Resampled, columns: Columns, measure: str) -> tuple[float, F
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Resampled AUCs of all ways: on sites that took part or were never trained on, and on sites left out."""
+    """Resampled figures of all ways: on sites that took part or were never trained on, and on sites left out."""
 
     columns: Columns
     whole: Mapping[str, Resampled]
@@ -200,7 +224,7 @@ def way_of(name: str, kind: str, tested: Outcomes, confidence: float, runs: list
         kind,
         by_site(whole),
         **figures,
-        left_out_auc=by_site(tested.left_out[name]) if name in tested.left_out else {},
+        left_out_by_site=by_site(tested.left_out[name]) if name in tested.left_out else {},
         against_local=by_site(whole, local) if local is not None and name != "local" else {},
         runs=runs,
     )
@@ -256,6 +280,16 @@ def cost_of(seed: int, folder: str, records: Sequence[RoundRecord], target: floa
     )
 
 
-def counts_of(role: str, answers: Answers) -> SiteCounts:
+def comparable(answers: Answers | Found) -> bool:
+    """Whether there is what the figure needs: breasts of both classes, or a lesion."""
+    if isinstance(answers, Found):
+        return bool(answers.lesions.any())
+    return len(set(answers.targets.tolist())) == 2
+
+
+def counts_of(role: str, answers: Answers | Found) -> SiteCounts:
     """Size of a site's tested patients."""
+    if isinstance(answers, Found):
+        images, lesions = int(answers.images.sum()), int(answers.lesions.sum())
+        return SiteCounts(role, len(answers.patients), None, None, images, lesions)
     return SiteCounts(role, len(set(answers.patients.tolist())), len(answers.targets), int(answers.targets.sum()))

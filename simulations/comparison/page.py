@@ -14,7 +14,7 @@ from common.protocol import Estimate
 from server.report import numbers
 from server.report.numbers import defined, interval, signed
 from simulations.comparison import drawings
-from simulations.comparison.findings import Comparison, Difference, Way
+from simulations.comparison.findings import WORDS, Comparison, Difference, Way
 
 PAGE = "compare.html"
 
@@ -43,6 +43,7 @@ def render(found: Comparison) -> str:
         # A style element is raw text: nothing in it is escaped, and our own file is all it holds.
         css=Markup(style_sheet()),
         headline=headline(found),
+        figure=WORDS[found.figure],
         differences=Markup(drawings.differences(found)),
         sites=Markup(drawings.sites(found)),
         measures=[key for key in ("mean", "worst", "unseen", "left_out", "spread") if _has(found, key)],

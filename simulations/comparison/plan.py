@@ -14,7 +14,10 @@ from common.errors import ConfigurationError
 BASELINE_METHOD = "fedavg"
 """The row whose settings local, pooled and oracle training take: the scenario's own, with nothing of a method."""
 _BUDGET = ("federation.rounds", "training.local_epochs", "training.balanced_sampling")
-_SAME = ("task", "evaluation.confidence", "evaluation.bootstrap_samples")
+_SAME = (
+    "task", "evaluation.confidence", "evaluation.bootstrap_samples", "evaluation.hit_rule", "evaluation.hit_overlap",
+    "detector.lesions",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,8 @@ def load_methods(asked: Asked) -> dict[str, RunConfig]:
     """The settings of every method by its label, checked to be comparable; all with one CPU thread a run.
 
     Raises:
-        ConfigurationError: fewer than two seeds, a seed, method or setting named twice, an unknown row, another task
-            than a classifier, methods that get unequal budgets, or settings that the comparison chooses itself.
+        ConfigurationError: fewer than two seeds, a seed, method or setting named twice, an unknown row,
+            methods that get unequal budgets or other tasks, or settings that the comparison chooses itself.
     """
     if len(asked.seeds) < 2 or len(set(asked.seeds)) < len(asked.seeds):
         raise ConfigurationError(
@@ -138,10 +141,6 @@ def _one_thread(config: RunConfig) -> RunConfig:
 def _require_comparable(found: dict[str, RunConfig]) -> None:
     first, *others = found
     flat = settings(found[first])
-    if found[first].task != "classifier":
-        raise ConfigurationError(
-            "only classifiers can be compared so far", where="task", do="choose a scenario with task classifier"
-        )
     for label in others:
         mine = settings(found[label])
         keys = [key for key in flat if key in (*_BUDGET, *_SAME) or key.startswith(("data.", "phantom."))]

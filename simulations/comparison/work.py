@@ -14,12 +14,12 @@ from common.configuration.loading import settings
 from common.data.scale import awaits_scale
 from common.errors import CheckpointError
 from common.locking import held
-from common.metrics.classification import auc
-from common.models.classifier import BreastClassifier
 from simulations.baselines import train_centrally
 from simulations.comparison.answers import BySite, answers_of, answers_of_run, read_answers, tested, write_answers
+from simulations.comparison.findings import WORDS, figure_of
 from simulations.comparison.plan import Training
 from simulations.run import CONFIG, ORIGIN, resume, start
+from simulations.scale import with_scale_of
 
 SCALE = "imaging.standard_scale"
 
@@ -45,11 +45,12 @@ def carry_out(training: Training, caches: Path) -> str:
             else:
                 _run(training, caches)
         found = read_answers(training.answers)
-    return f"{training.name:32} AUC  " + "  ".join(f"{site} {_auc(found, site)}" for site in found)
+    figure = WORDS[figure_of(training.config)]
+    return f"{training.name:32} {figure}  " + "  ".join(f"{site} {_value(found, site)}" for site in found)
 
 
-def _auc(found: BySite, site: str) -> str:
-    value = auc(found[site].targets, found[site].scores)
+def _value(found: BySite, site: str) -> str:
+    value = found[site].value()
     return "-" if value != value else f"{value:.3f}"
 
 
@@ -112,13 +113,11 @@ def _train_merged(training: Training, caches: Path) -> BySite:
         share_cache(state, caches / name)
         return Site(name, training.data.resolve() / name, state)
 
-    config = training.config
+    config = with_scale_of(training.config, [site(name) for name in training.merged])
     parts = [load_site(site(name), config) for name in training.merged]
     for part in parts:
         work_of(config).trainable(part.of_split("train"), config)
     model = train_centrally(config, training.name.replace(", seed", " seed"), parts)
-    if not isinstance(model, BreastClassifier):
-        raise TypeError(f"a {type(model).__name__} cannot be compared")
     return {
         name: answers_of(model, tested(site(name), config, split), config, training.name)
         for name, split in training.splits
@@ -136,7 +135,7 @@ def prepare(trainings: list[Training], caches: Path) -> None:
     for training in trainings:
         config = training.config
         if awaits_scale(config.imaging):
-            continue  # the run prepares its images when its sites have settled the scale
+            continue  # a training prepares its images when their scale is settled
         for name in (*config.sites, *config.unseen):
             key = (name, str(training.data), repr(config.imaging), repr(config.data))
             if key in seen:

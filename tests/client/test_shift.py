@@ -96,8 +96,14 @@ def test_a_survey_asks_every_site_and_leaves_out_by_name_who_tells_what_cannot_b
     small = SmallFederation(tmp_path, monkeypatch)
     config = small.config("fedavg")
     grid = small.federation(tmp_path, config, LocalGrid).grid
-    told = survey(grid, connected_sites(grid), task_of(config), None, 60.0)
+    found = survey(grid, connected_sites(grid), task_of(config), None, 60.0)
+    told = found.told
     assert list(told) == ["MCS", "TUH", "RAW"] and told["TUH"].stored[5] > told["MCS"].stored[5] > told["RAW"].stored[5]
+    assert found.left_out == {}
     monkeypatch.setattr("client.app.shift_of", lambda *_: replace(told["MCS"], stored=told["MCS"].stored[::-1]))
-    assert survey(grid, connected_sites(grid), task_of(config), None, 60.0) == {}
+    found = survey(grid, connected_sites(grid), task_of(config), None, 60.0)
+    assert found.told == {} and list(found.left_out) == ["MCS", "TUH", "RAW"]
     assert "MCS is left out: quantiles that are not finite or do not increase" in caplog.text
+    monkeypatch.setattr("client.app.shift_of", lambda *_: EMPTY)
+    left_out = survey(grid, connected_sites(grid), task_of(config), None, 60.0).left_out
+    assert set(left_out.values()) == {"it has too few patients to tell anything"}

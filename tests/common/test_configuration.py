@@ -97,6 +97,12 @@ def test_fractions_must_leave_something_to_train_on():
         (["method=scaffold", "method.site_weights=gradient_agreement"], "weights that do not change"),
         (["method=fedbn", "model.norm=group"], "no batch normalisation"),
         (["method=silobn", "model.backbone=convnext_tiny"], "no batch normalisation"),
+        (["method=fedavg", "method.personal_epochs=1"], "no site has layers of its own"),
+        (["method=silobn", "method.personal_epochs=1"], "no site has layers of its own"),
+        (
+            ["method=fedbn", "method.personal_epochs=1", "method.local_objective=ditto"],
+            "two personal models",
+        ),
         (["task=detector", "method.shared_parameters=norm_local"], "model.norm=group: there is no batch"),
     ],
 )

@@ -92,6 +92,16 @@ def test_the_audit_logs_tell_who_asked_what_and_what_left(deployed):
     assert events[-3:] == ["run ordered", "run begun", "run finished"]
 
 
+def test_connected_hospitals_tell_how_far_they_are_apart(deployed, untrained):
+    settings = ["sites=MCS,TUH", "training.threads=1", "--model", untrained]
+    shown = deployed.call("server.cli", "shift", "--scenario", "tiny", "--name", "apart", *settings)
+    assert "recommended: method=" in shown and "run apart is finished; page:" in shown
+    found = json.loads((deployed.home.runs / "apart" / "shift.json").read_text())
+    assert list(found["sites"]) == ["MCS", "TUH"] and found["left_out"] == {}
+    assert found["distances"][0]["intensity"] > 0
+    assert (deployed.home.runs / "apart" / "shift.html").exists()
+
+
 def ask(deployed, path, method="GET", body=None, headers=None):
     """A stranger's request to the public port; returns the status code."""
     port = yaml.safe_load(deployed.home.settings_file.read_text())["port"]

@@ -7,8 +7,12 @@ import pytest
 
 from client.detection.evaluation import curve, measure, summarise
 from client.evaluation import MINIMUM_CELL
+from client.tasks.detector import validate
 from common.configuration import EvaluationConfig
 from common.metrics.froc import GRID
+from common.metrics.paired_froc import RATE
+from common.models.detector import build_detector
+from simulations.comparison.answers import answers_of, only_of, read_answers, write_answers
 
 FEW = EvaluationConfig(bootstrap_samples=50)
 
@@ -71,3 +75,18 @@ def test_the_hit_rule_is_the_one_asked_for(squares, perfect):
 def test_without_patients_there_are_counts_and_nothing_else(squares, perfect):
     report = summarise(*part(squares, replace(perfect, loss=None), []), FEW)
     assert (report.patients, report.froc, report.auc.value, report.loss) == (0, None, None, None)
+
+
+@pytest.mark.parametrize("rule", ["iou", "centre"])
+def test_what_a_comparison_of_detectors_reads_gives_the_figure_of_the_report_and_survives_a_file(
+    squares, task, tmp_path, rule
+):
+    task = replace(task, evaluation=replace(task.evaluation, hit_rule=rule, hit_overlap=0.05))
+    model = build_detector(task, 1)
+    report = validate(model, squares, task, "")
+    write_answers(tmp_path / "a.npz", {"TUH": answers_of(model, squares, task, "")})
+    found = read_answers(tmp_path / "a.npz")["TUH"]
+    found.require_sound()
+    assert found.value() == report.froc.per_lesion[GRID.index(RATE)].value
+    assert (found.images.sum(), found.lesions.sum(), len(found.patients)) == (20, 10, 10)
+    assert len(found.scores) > 20 and len(only_of(found, found.patients[:3]).patients) == 3

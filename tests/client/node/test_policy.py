@@ -1,6 +1,7 @@
 """What a hospital allows: every rule refuses what it should, and the shipped methods pass."""
 
 import datetime
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -186,6 +187,19 @@ def test_the_policy_comes_before_the_data_are_touched(tmp_path):
     for asked, content in (("train", encode(TRAIN)), ("evaluate", evaluation)):
         with pytest.raises(ManifestError):
             check_request(day, site, asked, content, NIGHT)
+
+
+def test_a_last_evaluation_in_which_the_site_trains_on_is_held_to_the_rules_of_training(tmp_path):
+    site, tuned = Site("TUH", tmp_path, tmp_path), to_yaml(task("method=fedbn", "method.personal_epochs=1"))
+    measured = EvaluateTask(tuned, 3, 0, "test", final=True, continues=3)
+    for policy in (Policy(training_hours="20:00-06:00"), Policy(private_tasks=["classifier"])):
+        with pytest.raises(PolicyRefusalError, match=r"training is allowed|only trained"):
+            check_request(policy, site, "evaluate", encode(measured), datetime.time(12))
+        for other in (replace(measured, final=False), replace(measured, continues=0)):
+            with pytest.raises(ManifestError):
+                check_request(policy, site, "evaluate", encode(other), datetime.time(12))
+    with pytest.raises(PolicyRefusalError, match=r"method.personal_epochs = 1"):
+        check_request(Policy(ranges={"method.personal_epochs": [0, 0]}), site, "evaluate", encode(measured), NIGHT)
 
 
 @pytest.mark.parametrize(

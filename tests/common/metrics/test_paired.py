@@ -6,7 +6,7 @@ from scipy.stats import false_discovery_control, norm
 
 from common.metrics.bootstrap import breast_counts
 from common.metrics.classification import auc
-from common.metrics.paired import Answers, holm, resampled_aucs, seed_shares, two_sided_p, weighted_aucs
+from common.metrics.paired import Answers, holm, resampled, seed_shares, two_sided_p, weighted_aucs
 
 
 def answers(scores, targets, patients=None):
@@ -46,7 +46,7 @@ def test_values_are_means_over_seeds_and_resamples_are_of_seeds_and_patients():
     ways = {
         name: [{"MCS": drawn(random, 20), "TUH": drawn(random, 12)} for _ in range(3)] for name in ("fedavg", "fedbn")
     }
-    found = resampled_aucs(ways, ["MCS", "TUH"], 50, 7)
+    found = resampled(ways, ["MCS", "TUH"], 50, 7)
     shares = seed_shares(3, 50, 7)
     for name, per_seed in ways.items():
         values = [auc(one["TUH"].targets, one["TUH"].scores) for one in per_seed]
@@ -55,13 +55,13 @@ def test_values_are_means_over_seeds_and_resamples_are_of_seeds_and_patients():
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     # The same patients in every seed and way: a resample's mean over seeds is linear in the seeds' shares.
     same = {"one": [{"MCS": ways["fedavg"][0]["MCS"]}] * 3}
-    alone = resampled_aucs({"one": [{"MCS": ways["fedavg"][0]["MCS"]}] * 2}, ["MCS"], 50, 7)["one"]
-    np.testing.assert_allclose(resampled_aucs(same, ["MCS"], 50, 7)["one"].samples, alone.samples)
+    alone = resampled({"one": [{"MCS": ways["fedavg"][0]["MCS"]}] * 2}, ["MCS"], 50, 7)["one"]
+    np.testing.assert_allclose(resampled(same, ["MCS"], 50, 7)["one"].samples, alone.samples)
 
 
 def test_equal_models_differ_by_nothing_in_every_resample():
     one = [{"MCS": drawn(np.random.default_rng(seed), 30)} for seed in (1, 2)]
-    found = resampled_aucs({"a": one, "b": one}, ["MCS"], 100, 0)
+    found = resampled({"a": one, "b": one}, ["MCS"], 100, 0)
     np.testing.assert_array_equal(found["a"].samples, found["b"].samples)
 
 
@@ -69,19 +69,19 @@ def test_other_patients_in_each_seed_are_drawn_seed_by_seed():
     """Averaging over S seeds of S times as many patients narrows the interval; over the same patients it does not."""
     random = np.random.default_rng(2)
     same = drawn(random, 60)
-    crossed = resampled_aucs({"a": [{"MCS": same}] * 4}, ["MCS"], 2000, 0)["a"].samples.std()
+    crossed = resampled({"a": [{"MCS": same}] * 4}, ["MCS"], 2000, 0)["a"].samples.std()
     others = [drawn(random, 60) for _ in range(4)]
     nested = [
         {"MCS": Answers(np.array([f"s{seed}{name}" for name in one.patients]), one.targets, one.scores)}
         for seed, one in enumerate(others)
     ]
-    apart = [resampled_aucs({"a": [one]}, ["MCS"], 2000, 0)["a"].samples.std() for one in nested]
+    apart = [resampled({"a": [one]}, ["MCS"], 2000, 0)["a"].samples.std() for one in nested]
     within = np.sqrt(np.mean(np.square(apart)) / 4)
     between = np.std([auc(one.targets, one.scores) for one in others]) / 2
     # Patients within drawn seeds, and seeds: their variances add up.
-    found = resampled_aucs({"a": nested}, ["MCS"], 2000, 0)["a"].samples.std()
+    found = resampled({"a": nested}, ["MCS"], 2000, 0)["a"].samples.std()
     assert found == pytest.approx(np.hypot(within, between), rel=0.2)
-    alone = resampled_aucs({"a": [{"MCS": same}]}, ["MCS"], 2000, 0)["a"].samples.std()
+    alone = resampled({"a": [{"MCS": same}]}, ["MCS"], 2000, 0)["a"].samples.std()
     assert crossed == pytest.approx(alone) and within < 0.6 * alone
 
 
@@ -98,7 +98,7 @@ def test_the_interval_of_a_paired_difference_covers_the_truth():
             return answers(np.sqrt(0.7) * hard + np.sqrt(0.3) * noise + strength * targets, targets)
 
         ways = {name: [{"MCS": tried(strength)} for _ in range(6)] for name, strength in (("a", 1.2), ("b", 0.6))}
-        found = resampled_aucs(ways, ["MCS"], 200, study)
+        found = resampled(ways, ["MCS"], 200, study)
         low, high = np.quantile(found["a"].samples - found["b"].samples, (0.025, 0.975))
         hits += low <= truth <= high
     assert hits / studies > 0.88
@@ -118,12 +118,12 @@ def test_the_interval_of_a_paired_difference_covers_the_truth():
 )
 def test_what_cannot_be_compared_is_refused(ways, message):
     with pytest.raises(ValueError, match=message):
-        resampled_aucs(ways, ["MCS", "TUH"], 10, 0)
+        resampled(ways, ["MCS", "TUH"], 10, 0)
 
 
 def test_a_site_that_a_way_lacks_is_undefined_for_it_alone():
     one, two = answers([1, 2], [0, 1]), answers([2, 1], [0, 1])
-    found = resampled_aucs({"a": [{"MCS": one, "TUH": two}], "own": [{"MCS": one}]}, ["MCS", "TUH"], 5, 0)
+    found = resampled({"a": [{"MCS": one, "TUH": two}], "own": [{"MCS": one}]}, ["MCS", "TUH"], 5, 0)
     assert found["a"].value.tolist() == [1.0, 0.0]
     assert (
         found["own"].value[0] == 1.0 and np.isnan(found["own"].value[1]) and np.isnan(found["own"].samples[:, 1]).all()

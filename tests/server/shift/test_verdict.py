@@ -61,8 +61,9 @@ def test_features_tell_of_structure_only_where_grey_values_are_alike():
 
 def test_the_page_stands_alone_and_names_of_sites_are_only_text(tmp_path):
     told = {"A": REPORT, "<script>B": replace(REPORT, views={"MLO": 800}, malignant=None, spacing_mm=[])}
-    shift = assess(TaskConfig(), told)
+    shift = assess(TaskConfig(), told, {"C": "the site refused: <b>policy</b>"})
     text = write_shift(shift, tmp_path).read_text()
+    assert "not compared: the site refused: &lt;b&gt;policy" in text
     assert "<script" not in text and "http://" not in text.replace("http://www.w3.org", "") and "https://" not in text
     assert command(shift) in text and shift.advice.reasons[0] in text
     assert (tmp_path / "shift.json").stat().st_size > 1000

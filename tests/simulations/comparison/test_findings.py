@@ -2,13 +2,14 @@
 
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from common.metrics.classification import auc
-from common.metrics.paired import Answers, holm, resampled_aucs, two_sided_p
+from common.metrics.paired import Answers, holm, resampled, two_sided_p
+from common.metrics.paired_froc import Found
 from server.history import RoundRecord, SiteTraining, SiteValidation
 from simulations.comparison.findings import (
     FORMAT,
@@ -16,11 +17,13 @@ from simulations.comparison.findings import (
     Comparison,
     Outcomes,
     Reached,
+    comparable,
     cost_of,
     counts_of,
     differences_from,
     enough_samples,
     reached,
+    told,
     validation_auc,
     way_of,
 )
@@ -55,9 +58,7 @@ def ways():
 @pytest.fixture(scope="module")
 def tested(ways):
     left = {way: [{site: one[site] for site in TRAIN} for one in ways[way]] for way in ("fedavg", "ours")}
-    return Outcomes(
-        COLUMNS, resampled_aucs(ways, COLUMNS.sites, SAMPLES, 0), resampled_aucs(left, COLUMNS.sites, SAMPLES, 0)
-    )
+    return Outcomes(COLUMNS, resampled(ways, COLUMNS.sites, SAMPLES, 0), resampled(left, COLUMNS.sites, SAMPLES, 0))
 
 
 def record(number, *aucs):
@@ -90,11 +91,11 @@ def test_mean_worst_unseen_and_spread_are_of_the_sites_means_over_seeds(ways, fo
     assert way.worst.value == pytest.approx(min(trained)) == pytest.approx(table["CR"])
     assert way.unseen.value == pytest.approx(table["UNSEEN"])
     assert way.spread.value == pytest.approx(max(trained) - min(trained))
-    assert way.auc["TUH"].low < way.auc["TUH"].value < way.auc["TUH"].high
+    assert way.by_site["TUH"].low < way.by_site["TUH"].value < way.by_site["TUH"].high
 
 
 def test_a_way_has_only_the_figures_that_it_can_have(found):
-    assert found.ways["local"].unseen.value is None and set(found.ways["local"].auc) == set(TRAIN)
+    assert found.ways["local"].unseen.value is None and set(found.ways["local"].by_site) == set(TRAIN)
     assert found.ways["oracle"].mean.value is None and found.ways["oracle"].unseen.value > 0.5
     assert found.ways["pooled"].left_out.value is None
     assert {one.measure for one in found.differences if one.way == "oracle"} == {"unseen"}
@@ -103,7 +104,7 @@ def test_a_way_has_only_the_figures_that_it_can_have(found):
 
 def test_on_sites_left_out_a_sites_own_model_is_the_oracle(found):
     assert found.ways["local"].left_out == found.ways["local"].mean
-    assert set(found.ways["ours"].left_out_auc) == set(TRAIN)
+    assert set(found.ways["ours"].left_out_by_site) == set(TRAIN)
 
 
 def test_differences_are_paired_and_what_is_large_holds(found):
@@ -119,7 +120,7 @@ def test_differences_are_paired_and_what_is_large_holds(found):
 
 def test_difference_from_the_sites_own_model_site_by_site(found):
     way, local = found.ways["ours"], found.ways["local"]
-    assert way.against_local["CR"].value == pytest.approx(way.auc["CR"].value - local.auc["CR"].value)
+    assert way.against_local["CR"].value == pytest.approx(way.by_site["CR"].value - local.by_site["CR"].value)
     assert set(way.against_local) == set(TRAIN) and not local.against_local
 
 
@@ -163,5 +164,20 @@ def test_the_page_of_names_that_look_like_markup_is_safe(found):
 
 
 def test_what_is_written_is_json(found):
-    told = json.loads(json.dumps(asdict(found)))
-    assert told["format"] == FORMAT and told["ways"]["fedavg"]["runs"][0]["reached"] == {"round": 3, "bytes": 450}
+    written = json.loads(json.dumps(told(found)))
+    assert written["format"] == FORMAT and written["ways"]["fedavg"]["runs"][0]["reached"] == {"round": 3, "bytes": 450}
+
+
+def test_of_detectors_sensitivity_stands_under_its_own_name(found, ways):
+    lesions, images = np.array([1.0, 0.0, 2.0]), np.array([2.0, 2.0, 1.0])
+    one = Found(np.array(["a", "b", "c"]), images, lesions, np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+    counts = counts_of("train", one)
+    assert (counts.patients, counts.images, counts.lesions, counts.breasts) == (3, 5, 3, None)
+    assert comparable(one) and not comparable(replace(one, lesions=np.zeros(3)))
+    detectors = replace(found, figure="sensitivity", sites=dict.fromkeys(found.sites, counts))
+    written = told(detectors)["ways"]["ours"]
+    assert set(written["sensitivity"]) == set(COLUMNS.sites) and set(written["left_out_sensitivity"]) == set(TRAIN)
+    assert not {"auc", "left_out_auc", "by_site"} & set(written)
+    page = render(detectors)
+    assert "<caption>Sensitivity with" in page and "3 lesions, 3 patients" in page
+    assert "wrongly mark one place an image" in page and "AUC: how often" not in page

@@ -115,7 +115,10 @@ def test_what_others_are_compared_with():
         (asked("fedavg", "sam:method.mew=1"), "unknown configuration key"),
         (asked("fedavg", "fedbn", overrides=["method=sam"]), "use --methods and --seeds"),
         (asked("fedavg", "fedbn", overrides=["seed=4"]), "use --methods and --seeds"),
-        (Asked("detector-demo", (), ("fedavg", "fedprox"), (0, 1)), "only classifiers"),
+        (
+            Asked("detector-demo", (), ("fedavg", "fedprox:evaluation.hit_rule=centre"), (0, 1)),
+            "same patients and the same budget",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused(question, message):
