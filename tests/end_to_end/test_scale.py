@@ -12,7 +12,7 @@ from common.atomic import write_text
 from common.configuration import load_run, read_run
 from common.data.scale import as_stored
 from common.errors import EmptySiteError
-from server.app import initial_model
+from server.initial import initial_model
 from server.rounds import run_rounds
 from simulations.baselines import run_baselines
 from simulations.cli import app

@@ -13,7 +13,7 @@ from client.node.home import SiteHome
 from common import audit
 from common.configuration import load_run
 from common.errors import QuorumError
-from server.app import initial_model
+from server.initial import initial_model
 from server.cli import app
 from server.federation import serverapp
 from server.federation.founding import found
