@@ -13,13 +13,13 @@ from client.node.home import SiteHome
 from common import audit
 from common.configuration import load_run
 from common.errors import QuorumError
-from server.initial import initial_model
 from server.cli import app
 from server.federation import serverapp
 from server.federation.founding import found
 from server.federation.home import FederationHome, FederationSettings
 from server.federation.keeper import Pulse, keep_runs
 from server.federation.runs import FAILURE, State, find_run
+from server.initial import initial_model
 from server.publish import write_model
 from simulations.local_grid import LocalGrid
 from tests.end_to_end.hospitals import Hospitals
