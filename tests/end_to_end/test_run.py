@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,9 +129,8 @@ def test_killed_in_round_three_and_resumed_gives_the_uninterrupted_model(phantom
     assert (out / "baselines.json").read_text() == (finished / "baselines.json").read_text()
 
 
-def test_killed_between_checkpoint_and_validation(phantom, run, finished, tmp_path):
-    out = tmp_path / "run"
-    assert run(phantom, out).exit_code == 0
+def test_killed_between_checkpoint_and_validation(finished, tmp_path):
+    out = Path(shutil.copytree(finished, tmp_path / "run"))
     for name in ("model.safetensors", "evaluation.json", "summary.json", "report.html"):
         (out / name).unlink()
     lines = (out / "rounds.jsonl").read_text().splitlines(keepends=True)
