@@ -139,6 +139,12 @@ def compare(
     new_patients: Annotated[
         bool, typer.Option("--new-patients", help="Draw other phantom patients for every seed.")
     ] = False,
+    folds: Annotated[
+        int,
+        typer.Option(
+            min=1, max=20, help="Parts of a cross-validation by patient; 1: test patients as in the scenario."
+        ),
+    ] = 1,
     target: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Validation AUC that rounds and bytes are counted to.")
     ] = None,
@@ -155,7 +161,7 @@ def compare(
 
         xai-sim compare demo --methods fedavg,scaffold:training.learning_rate=0.02 --seeds 0,1
 
-        xai-sim compare real --data hospitals --methods fedavg,silobn --leave-one-out
+        xai-sim compare real --data hospitals --methods fedavg,silobn --leave-one-out --folds 3
     """
     folder = out or Path("runs") / f"{Path(scenario).stem}-comparison"
 
@@ -171,6 +177,7 @@ def compare(
             oracle,
             leave_one_out,
             new_patients,
+            folds,
         )
         baselines = load_run(scenario, overrides).baselines
         return f"comparison: {go_through(asked, folder, data, baselines, jobs or cores(), target)}"

@@ -57,6 +57,10 @@ class Found:
         """Sensitivity."""
         return float(self.resampled(np.ones((1, len(self.patients))))[0])
 
+    def positives(self) -> float:
+        """Lesions."""
+        return float(self.lesions.sum())
+
     def resampled(self, draws: Floats) -> Floats:
         """Sensitivity of each resample."""
         marks = self._marks()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from zipfile import BadZipFile
@@ -19,7 +20,7 @@ from common.atomic import write_bytes
 from common.configuration import RunConfig, read_run, task_of, to_yaml
 from common.data.dataset import SiteData
 from common.errors import CheckpointError, WireError
-from common.metrics.paired import Answers
+from common.metrics.paired import Answers, Folded
 from common.metrics.paired_froc import Found, found_in
 from common.models.detector import MassDetector
 from common.models.network import Network, build_network
@@ -29,6 +30,7 @@ from server.history import last_accepted, read_history
 from server.identity import identity
 
 BySite = dict[str, Answers | Found]
+BySiteOfFolds = dict[str, Answers | Found | Folded]
 _PARTS: dict[type[Answers | Found], tuple[str, ...]] = {
     kind: tuple(part.name for part in fields(kind)) for kind in (Answers, Found)
 }
@@ -69,6 +71,14 @@ def only_of(answers: Answers | Found, patients: npt.NDArray[np.str_]) -> Answers
         return answers.of(patients)
     kept = np.isin(answers.patients, patients)
     return Answers(answers.patients[kept], answers.targets[kept], answers.scores[kept])
+
+
+def of_folds(parts: Sequence[BySite]) -> BySiteOfFolds:
+    """The answers of the folds' models together, for the sites that all of them answer about."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    sites = [site for site in parts[0] if all(site in part for part in parts)]
+    return {site: Folded(tuple(part[site] for part in parts)) for site in sites}
 
 
 def answers_of(model: Network, data: SiteData, config: RunConfig, name: str) -> Answers | Found:

@@ -15,7 +15,7 @@ from common.errors import CheckpointError, ConfigurationError, NoLesionError, On
 from common.locking import held
 from common.metrics.paired import resampled
 from server.history import RoundRecord, read_history
-from simulations.comparison.answers import BySite, only_of, read_answers
+from simulations.comparison.answers import BySite, BySiteOfFolds, of_folds, only_of, read_answers
 from simulations.comparison.findings import (
     FORMAT,
     Columns,
@@ -179,8 +179,8 @@ def put_together(
     ways = {}
     for name in whole:
         runs = [
-            cost_of(seed, str(folder.relative_to(out)), records, aim)
-            for seed, folder, records in histories.get(name, [])
+            cost_of(training.seed, training.fold, str(training.folder.relative_to(out)), records, aim)
+            for training, records in histories.get(name, [])
         ]
         kind = "method" if name in methods else "personal" if name.endswith(PERSONAL) else "baseline"
         ways[name] = way_of(name, kind, tested, confidence, runs)
@@ -191,6 +191,7 @@ def put_together(
         simulated=simulated,
         seeds=list(asked.seeds),
         new_patients=asked.new_patients,
+        folds=asked.folds,
         reference=reference,
         confidence=confidence,
         samples=samples,
@@ -211,33 +212,40 @@ def put_together(
 PERSONAL = ", personal"
 
 
-def by_way(asked: Asked, plan: list[Training]) -> tuple[dict[str, list[BySite]], dict[str, list[BySite]]]:
+def by_way(asked: Asked, plan: list[Training]) -> tuple[dict[str, list[BySiteOfFolds]], dict[str, list[BySiteOfFolds]]]:
     """Answers by way and seed: on whole federations, and on the site that was left out."""
-    whole: dict[str, list[BySite]] = {}
-    left_out: dict[str, list[BySite]] = {}
+    whole: ByWay = {}
+    left_out: ByWay = {}
 
-    def put(place: dict[str, list[BySite]], way: str, seed: int, answers: BySite) -> None:
-        place.setdefault(way, [{} for _ in asked.seeds])[asked.seeds.index(seed)].update(answers)
+    def put(place: ByWay, way: str, training: Training, answers: BySite) -> None:
+        per_seed = place.setdefault(way, [[{} for _ in range(asked.folds)] for _ in asked.seeds])
+        per_seed[asked.seeds.index(training.seed)][training.fold - 1].update(answers)
 
     for training in plan:
         answers = read_answers(training.answers)
         if training.way in ("local", "oracle"):  # a site's own model is compared on the site's own patients
             answers = {name: answers[name] for name in training.merged}
-        put(left_out if training.without else whole, training.way, training.seed, answers)
+        put(left_out if training.without else whole, training.way, training, answers)
         if training.personal_answers.exists() and not training.without:
-            put(whole, f"{training.way}{PERSONAL}", training.seed, read_answers(training.personal_answers))
-    for place, oracles in enumerate(whole.get("oracle", ())):  # all are compared on patients that no oracle saw
-        for per_seed in whole.values():
-            tested = {
-                name: only_of(per_seed[place][name], one.patients)
-                for name, one in oracles.items()
-                if name in per_seed[place]
-            }
-            per_seed[place] |= tested
-    return whole, left_out
+            put(whole, f"{training.way}{PERSONAL}", training, read_answers(training.personal_answers))
+    for place, folds in enumerate(whole.get("oracle", ())):  # all are compared on patients that no oracle saw
+        for fold, oracles in enumerate(folds):
+            for per_seed in whole.values():
+                answers = per_seed[place][fold]
+                shared = {name: one for name, one in oracles.items() if name in answers}
+                answers |= {name: only_of(answers[name], one.patients) for name, one in shared.items()}
+    return _together(whole), _together(left_out)
 
 
-Histories = dict[str, list[tuple[int, Path, list[RoundRecord]]]]
+ByWay = dict[str, list[list[BySite]]]
+"""By way, seed and fold."""
+
+
+def _together(found: ByWay) -> dict[str, list[BySiteOfFolds]]:
+    return {way: [of_folds(folds) for folds in per_seed] for way, per_seed in found.items()}
+
+
+Histories = dict[str, list[tuple[Training, list[RoundRecord]]]]
 
 
 def _histories(plan: list[Training]) -> Histories:
@@ -245,12 +253,12 @@ def _histories(plan: list[Training]) -> Histories:
     for training in plan:
         if not training.merged and not training.without:
             records = read_history(training.folder / "rounds.jsonl")
-            found.setdefault(training.way, []).append((training.seed, training.folder, records))
+            found.setdefault(training.way, []).append((training, records))
     return found
 
 
 def _final(histories: Histories, reference: str) -> float | None:
-    """Mean over the seeds of the reference's validation AUC after its last round."""
-    values = [validation_auc(records[-1]) for _, _, records in histories[reference] if records]
+    """Mean over seeds and folds of the reference's validation AUC after its last round."""
+    values = [validation_auc(records[-1]) for _, records in histories[reference] if records]
     defined = [value for value in values if value is not None]
     return math.fsum(defined) / len(defined) if defined else None

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from common.configuration import TaskConfig
 from common.metrics.bootstrap import percentile_interval
-from common.metrics.paired import Answers, Resampled, holm, two_sided_p
+from common.metrics.paired import Answers, Folded, Resampled, Tested, holm, two_sided_p
 from common.metrics.paired_froc import Found
 from common.protocol import Estimate
 from server.history import RoundRecord
@@ -43,6 +43,7 @@ class Cost:
     """What one run took; ``seconds`` of its rounds."""
 
     seed: int
+    fold: int
     folder: str
     rounds: int
     steps: int
@@ -110,6 +111,8 @@ class Comparison:
     seeds: list[int]
     new_patients: bool
     """Whether each seed has patients of its own."""
+    folds: int
+    """Parts of a cross-validation; 1: there is none."""
     reference: str
     confidence: float
     samples: int
@@ -266,10 +269,11 @@ def reached(records: Sequence[RoundRecord], target: float | None) -> Reached | N
     return None
 
 
-def cost_of(seed: int, folder: str, records: Sequence[RoundRecord], target: float | None) -> Cost:
+def cost_of(seed: int, fold: int, folder: str, records: Sequence[RoundRecord], target: float | None) -> Cost:
     """What a run took."""
     return Cost(
         seed=seed,
+        fold=fold,
         folder=folder,
         rounds=len(records),
         steps=sum(site.steps for record in records for site in record.train.values()),
@@ -280,16 +284,28 @@ def cost_of(seed: int, folder: str, records: Sequence[RoundRecord], target: floa
     )
 
 
-def comparable(answers: Answers | Found) -> bool:
-    """Whether there is what the figure needs: breasts of both classes, or a lesion."""
+def comparable(answers: Tested) -> bool:
+    """Whether there is what the figure needs: breasts of both classes, or a lesion; in every fold."""
+    if isinstance(answers, Folded):
+        return all(comparable(part) for part in answers.parts)
     if isinstance(answers, Found):
         return bool(answers.lesions.any())
+    assert isinstance(answers, Answers)
     return len(set(answers.targets.tolist())) == 2
 
 
-def counts_of(role: str, answers: Answers | Found) -> SiteCounts:
+def counts_of(role: str, answers: Tested) -> SiteCounts:
     """Size of a site's tested patients."""
+    if isinstance(answers, Folded):
+        return _added([counts_of(role, part) for part in answers.parts])
     if isinstance(answers, Found):
         images, lesions = int(answers.images.sum()), int(answers.lesions.sum())
         return SiteCounts(role, len(answers.patients), None, None, images, lesions)
+    assert isinstance(answers, Answers)
     return SiteCounts(role, len(set(answers.patients.tolist())), len(answers.targets), int(answers.targets.sum()))
+
+
+def _added(folds: Sequence[SiteCounts]) -> SiteCounts:
+    keys = ("patients", "breasts", "malignant", "images", "lesions")
+    values = {key: [getattr(fold, key) for fold in folds] for key in keys}
+    return SiteCounts(folds[0].role, **{key: None if None in found else sum(found) for key, found in values.items()})

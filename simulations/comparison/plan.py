@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from common.configuration import RunConfig, load_run
+from common.configuration.limits import check_values
 from common.configuration.loading import settings
 from common.errors import ConfigurationError
 
@@ -32,6 +33,8 @@ class Asked:
     oracle: bool = False
     leave_one_out: bool = False
     new_patients: bool = False
+    folds: int = 1
+    """Parts of a cross-validation by patient; 1: none, and the scenario's test patients."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,15 @@ class Training:
     """Sites whose data are merged and trained on in one place; empty for a federated run."""
     without: str = ""
     """The site that was left out, of a federated run that all others train."""
+    fold: int = 1
+    of_folds: int = 1
 
     @property
     def name(self) -> str:
         """For people."""
         way = f"{self.way} {self.merged[0]}" if self.way in ("local", "oracle") else self.way
-        return f"{way}{f' without {self.without}' if self.without else ''}, seed {self.seed}"
+        fold = f", fold {self.fold}" if self.of_folds > 1 else ""
+        return f"{way}{f' without {self.without}' if self.without else ''}, seed {self.seed}{fold}"
 
     @property
     def personal_answers(self) -> Path:
@@ -125,7 +131,19 @@ def load_methods(asked: Asked) -> dict[str, RunConfig]:
 
 def _load(asked: Asked, method: str) -> RunConfig:
     name, *changes = method.split(":")
-    return load_run(asked.scenario, [*asked.overrides, *changes, f"method={name}"])
+    config = load_run(asked.scenario, [*asked.overrides, *changes, f"method={name}"])
+    return config if asked.folds == 1 else in_fold(config, 1, asked.folds)
+
+
+def in_fold(config: RunConfig, fold: int, folds: int) -> RunConfig:
+    """The settings of one part of a cross-validation.
+
+    Raises:
+        ConfigurationError: test and validation patients leave nobody to train on.
+    """
+    data = replace(config.data, test_fraction=1 / folds, fold=fold)
+    check_values({f"data.{key}": value for key, value in asdict(data).items()})
+    return replace(config, data=data)
 
 
 def baseline_settings(asked: Asked) -> RunConfig:
@@ -180,35 +198,57 @@ def trainings(
         sites: who takes part.
         out: folder of the comparison.
     """
-    splits = (*((name, "test") for name in sites.train), *((name, "all") for name in sites.unseen))
-    own = baseline_settings(asked)
+    return [
+        training
+        for seed in asked.seeds
+        for fold in range(1, asked.folds + 1)
+        for training in _of_one_fold(asked, methods, baselines, sites, out, seed, fold)
+    ]
+
+
+def _of_one_fold(
+    asked: Asked,
+    methods: dict[str, RunConfig],
+    baselines: Sequence[str],
+    sites: Sites,
+    out: Path,
+    seed: int,
+    fold: int,
+) -> list[Training]:
+    place = f"seed-{seed}" if asked.folds == 1 else f"seed-{seed}-fold-{fold}"
+    data, own = sites.data[seed], baseline_settings(asked)
+    unseen = "all" if asked.folds == 1 else "test"
+    splits = (*((name, "test") for name in sites.train), *((name, unseen) for name in sites.unseen))
+
+    def settled(config: RunConfig, train: tuple[str, ...], unseen: tuple[str, ...]) -> RunConfig:
+        config = replace(config, seed=seed, sites=list(train), unseen=list(unseen))
+        return config if asked.folds == 1 else in_fold(config, fold, asked.folds)
+
+    def federated(way: str, config: RunConfig, left: str = "") -> Training:
+        folder = out / "runs" / folder_of(way) / (f"{place}-without-{left}" if left else place)
+        train = tuple(name for name in sites.train if name != left)
+        run, asked_about = (
+            (settled(config, train, (left,)), ((left, "test"),))
+            if left
+            else (settled(config, train, sites.unseen), splits)
+        )
+        file = folder / "answers.npz"
+        return Training(way, seed, run, data, folder, file, asked_about, (), left, fold, asked.folds)
+
+    def central(way: str, merged: tuple[str, ...]) -> Training:
+        folder = out / "baselines" / (f"{way}-{merged[0]}" if len(merged) == 1 else way) / place
+        asked_about = ((merged[0], "test"),) if way == "oracle" else splits
+        run, file = settled(own, sites.train, sites.unseen), folder / "answers.npz"
+        return Training(way, seed, run, data, folder, file, asked_about, merged, "", fold, asked.folds)
+
     found: list[Training] = []
-    for seed in asked.seeds:
-        at = _seeded(own, seed, sites.train, sites.unseen)
-
-        def central(way: str, merged: tuple[str, ...], at: RunConfig = at, seed: int = seed) -> Training:
-            folder = out / "baselines" / (f"{way}-{merged[0]}" if len(merged) == 1 else way) / f"seed-{seed}"
-            file = folder / "answers.npz"
-            asked_about = ((merged[0], "test"),) if way == "oracle" else splits
-            return Training(way, seed, at, sites.data[seed], folder, file, asked_about, merged)
-
-        for label, config in methods.items():
-            folder = out / "runs" / folder_of(label) / f"seed-{seed}"
-            run = _seeded(config, seed, sites.train, sites.unseen)
-            found.append(Training(label, seed, run, sites.data[seed], folder, folder / "answers.npz", splits))
-            for left in sites.train if asked.leave_one_out else ():
-                folder = out / "runs" / folder_of(label) / f"seed-{seed}-without-{left}"
-                run = _seeded(config, seed, tuple(name for name in sites.train if name != left), (left,))
-                file, tested = folder / "answers.npz", ((left, "test"),)
-                found.append(Training(label, seed, run, sites.data[seed], folder, file, tested, without=left))
-        if "local" in baselines:
-            found += [central("local", (name,)) for name in sites.train]
-        if "pooled" in baselines:
-            found.append(central("pooled", sites.train))
-        if asked.oracle:
-            found += [central("oracle", (name,)) for name in sites.unseen]
+    for label, config in methods.items():
+        found.append(federated(label, config))
+        found += [federated(label, config, left) for left in (sites.train if asked.leave_one_out else ())]
+    if "local" in baselines:
+        found += [central("local", (name,)) for name in sites.train]
+    if "pooled" in baselines:
+        found.append(central("pooled", sites.train))
+    if asked.oracle:
+        found += [central("oracle", (name,)) for name in sites.unseen]
     return found
-
-
-def _seeded(config: RunConfig, seed: int, train: tuple[str, ...], unseen: tuple[str, ...]) -> RunConfig:
-    return replace(config, seed=seed, sites=list(train), unseen=list(unseen))

@@ -133,17 +133,18 @@ def prepare(trainings: list[Training], caches: Path) -> None:
     """
     seen = set()
     for training in trainings:
-        config = training.config
-        if awaits_scale(config.imaging):
-            continue  # a training prepares its images when their scale is settled
-        for name in (*config.sites, *config.unseen):
-            key = (name, str(training.data), repr(config.imaging), repr(config.data))
-            if key in seen:
-                continue
-            seen.add(key)
-            state = caches.parent / "preparation" / name
-            share_cache(state, caches / name)
-            data = load_site(Site(name, training.data.resolve() / name, state), config)
-            if name in config.sites:
-                work_of(config).trainable(data.of_split("train"), config)
-            progress.say(f"{name:12} {data.patients} patients, {len(data.breasts)} breasts are ready")
+        data, state = training.data.resolve(), caches.parent / "preparation"
+        config, trains = training.config, training.merged or tuple(training.config.sites)
+        people = {name: Site(name, data / name, state / name) for name in (*config.sites, *config.unseen)}
+        asked = (data, repr(config.imaging), repr(config.data), *(trains if awaits_scale(config.imaging) else ()))
+        if asked in seen:
+            continue
+        seen.add(asked)
+        for site in people.values():
+            share_cache(site.state, caches / site.name)
+        config = with_scale_of(config, [people[name] for name in trains])
+        for site in people.values():
+            found = load_site(site, config)
+            if site.name in config.sites:
+                work_of(config).trainable(found.of_split("train"), config)
+            progress.say(f"{site.name:12} {found.patients} patients, {len(found.breasts)} breasts are ready")

@@ -6,7 +6,7 @@ from scipy.stats import false_discovery_control, norm
 
 from common.metrics.bootstrap import breast_counts
 from common.metrics.classification import auc
-from common.metrics.paired import Answers, holm, resampled, seed_shares, two_sided_p, weighted_aucs
+from common.metrics.paired import Answers, Folded, holm, resampled, seed_shares, two_sided_p, weighted_aucs
 
 
 def answers(scores, targets, patients=None):
@@ -158,3 +158,33 @@ def test_holm_lies_between_bonferroni_and_benjamini_hochberg():
 def test_holm_keeps_the_chance_of_any_false_claim():
     p = np.random.default_rng(6).uniform(size=(4000, 5))
     assert np.mean([min(holm(row.tolist())) <= 0.05 for row in p]) == pytest.approx(0.05, abs=0.012)
+
+
+def fold_of(random, name, breasts, diseased):
+    targets = np.zeros(breasts, dtype=np.int64)
+    targets[:diseased] = 1
+    patients = np.array([f"{name}{number // 2}" for number in range(breasts)])
+    return Answers(patients, targets, random.normal(size=breasts) + targets)
+
+
+def test_folds_count_by_their_diseased_and_are_drawn_from_by_themselves():
+    random = np.random.default_rng(3)
+    first, second = fold_of(random, "a", 40, 6), fold_of(random, "b", 30, 10)
+    both = Folded((first, second))
+    assert both.value() == pytest.approx((6 * first.value() + 10 * second.value()) / 16)
+    draws = both.draws(50, seed=1)
+    assert draws.shape == (50, 70) and (draws[:, :40].sum(axis=1) == draws[0, :40].sum()).all()
+    expected = (6 * first.resampled(draws[:, :40]) + 10 * second.resampled(draws[:, 40:])) / 16
+    assert both.resampled(draws) == pytest.approx(expected)
+
+
+def test_scores_of_different_folds_are_not_ranked_against_each_other():
+    """Two folds that each rank perfectly, one of them with all scores above the other's."""
+    parts = [Answers(np.array([f"{n}a", f"{n}b"]), np.array([0, 1]), np.array([0.0, 1.0]) + 10 * n) for n in (0, 1)]
+    assert Folded(tuple(parts)).value() == 1.0
+
+
+def test_a_patient_in_two_folds_is_refused():
+    one = Answers(np.array(["a", "b"]), np.array([0, 1]), np.array([0.0, 1.0]))
+    with pytest.raises(ValueError, match="patient a was tested on in two folds"):
+        Folded((one, one)).require_sound()

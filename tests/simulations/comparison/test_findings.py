@@ -72,10 +72,10 @@ RECORDS = [record(1, 0.5, 0.7), record(2, 0.7, None), record(3, 0.9, 0.6), recor
 
 @pytest.fixture(scope="module")
 def found(tested, ways):
-    runs = [cost_of(seed, f"runs/fedavg/seed-{seed}", RECORDS, 0.72) for seed in SEEDS]
+    runs = [cost_of(seed, 1, f"runs/fedavg/seed-{seed}", RECORDS, 0.72) for seed in SEEDS]
     kinds = {way: "baseline" if way in ("local", "pooled", "oracle") else "method" for way in ways}
     return Comparison(
-        FORMAT, "shift", "a study", True, list(SEEDS), False, "fedavg", 0.95, SAMPLES, 4, 1, 0.72, "fedavg at the end",
+        FORMAT, "shift", "a study", True, list(SEEDS), False, 1, "fedavg", 0.95, SAMPLES, 4, 1, 0.72, "fedavg",
         {site: counts_of("train" if site in TRAIN else "unseen", ways["fedavg"][0][site]) for site in COLUMNS.sites},
         {way: way_of(way, kind, tested, 0.95, runs if kind == "method" else []) for way, kind in kinds.items()},
         differences_from("fedavg", tested, 0.95),
@@ -135,7 +135,7 @@ def test_rounds_and_bytes_to_a_target():
     assert [validation_auc(one) for one in RECORDS] == pytest.approx([0.6, 0.7, 0.75, 0.85])
     assert reached(RECORDS, 0.72) == Reached(3, 450)
     assert reached(RECORDS, 0.99) is None and reached(RECORDS, None) is None
-    cost = cost_of(5, "runs/x", RECORDS, 0.6)
+    cost = cost_of(5, 1, "runs/x", RECORDS, 0.6)
     assert (cost.rounds, cost.steps, cost.seconds, cost.bytes) == (4, 24, 10.0, 600)
     assert cost.reached == Reached(1, 150) and cost.validation_auc == pytest.approx(0.85)
 

@@ -80,6 +80,36 @@ def test_with_an_oracle_all_models_are_compared_on_the_patients_that_it_did_not_
     assert len(whole["fedavg"][0]["MCS"].patients) == 6 and "MCS" not in whole["oracle"][0]
 
 
+def test_a_cross_validation_trains_every_way_once_a_fold_and_tests_unseen_sites_fold_by_fold():
+    plan = planned(asked("fedavg", folds=3, leave_one_out=True), ("local", "pooled"))
+    names = [one.name for one in plan if one.seed == 1 and one.fold == 2]
+    assert names == [
+        "fedavg, seed 1, fold 2", "fedavg without MCS, seed 1, fold 2", "fedavg without TUH, seed 1, fold 2",
+        "local MCS, seed 1, fold 2", "local TUH, seed 1, fold 2", "pooled, seed 1, fold 2",
+    ]  # fmt: skip
+    assert len({one.folder for one in plan}) == len({one.answers for one in plan}) == len(plan) == 2 * 3 * 6
+    assert all(one.config.data.fold == one.fold and one.config.data.test_fraction == 1 / 3 for one in plan)
+    assert {dict(one.splits).get("UNSEEN", "test") for one in plan} == {"test"}
+
+
+def test_folds_that_leave_nobody_to_train_on_are_refused():
+    with pytest.raises(ConfigurationError, match="to train on"):
+        load_methods(asked("fedavg", folds=2, overrides=("data.validation_fraction=0.5",)))
+
+
+def test_every_patient_is_compared_on_in_the_fold_that_did_not_see_her(tmp_path):
+    question = asked("fedavg", folds=2)
+    sites = Sites(("MCS",), (), dict.fromkeys(question.seeds, tmp_path))
+    plan = trainings(question, load_methods(question), ("pooled",), sites, tmp_path)
+    for one in plan:
+        names = np.array([f"f{one.fold}-{number}" for number in range(4)])
+        write_answers(one.answers, {"MCS": Answers(names, np.array([0, 1, 0, 1]), np.arange(4.0) + one.seed)})
+    whole, _ = by_way(question, plan)
+    answers = whole["pooled"][1]["MCS"]
+    assert answers.patients.tolist() == [f"f{fold}-{number}" for fold in (1, 2) for number in range(4)]
+    assert answers.value() == pytest.approx(0.75) and answers.positives() == 4
+
+
 def test_damaged_answers_are_named(tmp_path):
     (tmp_path / "answers.npz").write_bytes(b"PK not a zip")
     with pytest.raises(CheckpointError, match="cannot be read"):
