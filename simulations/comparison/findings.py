@@ -306,6 +306,15 @@ def counts_of(role: str, answers: Tested) -> SiteCounts:
 
 
 def _added(folds: Sequence[SiteCounts]) -> SiteCounts:
-    keys = ("patients", "breasts", "malignant", "images", "lesions")
-    values = {key: [getattr(fold, key) for fold in folds] for key in keys}
-    return SiteCounts(folds[0].role, **{key: None if None in found else sum(found) for key, found in values.items()})
+    def total(values: Sequence[int | None]) -> int | None:
+        known = [value for value in values if value is not None]
+        return sum(known) if len(known) == len(values) else None
+
+    return SiteCounts(
+        folds[0].role,
+        sum(fold.patients for fold in folds),
+        total([fold.breasts for fold in folds]),
+        total([fold.malignant for fold in folds]),
+        total([fold.images for fold in folds]),
+        total([fold.lesions for fold in folds]),
+    )
