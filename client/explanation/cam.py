@@ -13,8 +13,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
-from pytorch_grad_cam.base_cam import BaseCAM
 from torch import nn
 
 from client.explanation.detected import Explained, require_classifier
@@ -56,13 +54,15 @@ def target_stage(model: Explained) -> Stage:
     return min((stage for stage in model.stages if stage.stride >= FINEST_STRIDE), key=lambda stage: stage.stride)
 
 
-def _by_gradient(kind: type[BaseCAM]) -> Cells:
-    """A method of the package that weighs activations by the logit's gradient."""
+def _by_gradient(kind: str) -> Cells:
+    """A class of the package that weighs activations by the logit's gradient."""
 
     def cells(model: Explained, stage: Stage, images: torch.Tensor) -> Maps:
+        import pytorch_grad_cam  # with OpenCV it takes over half a second to import
+
         layer = _layer(model, stage)
         with _leaf(layer):
-            method = kind(model, [layer])
+            method = getattr(pytorch_grad_cam, kind)(model, [layer])
             # Not method(images): that scales each map to 0..1.
             recorded = method.activations_and_grads
             recorded(images).sum().backward()
@@ -139,10 +139,10 @@ def _by_ablation(model: Explained, stage: Stage, images: torch.Tensor) -> Maps:
 
 
 CAMS: dict[str, Cells] = {
-    "gradcam": _by_gradient(GradCAM),
-    "gradcam++": _by_gradient(GradCAMPlusPlus),
-    "hirescam": _by_gradient(HiResCAM),
-    "layercam": _by_gradient(LayerCAM),
+    "gradcam": _by_gradient("GradCAM"),
+    "gradcam++": _by_gradient("GradCAMPlusPlus"),
+    "hirescam": _by_gradient("HiResCAM"),
+    "layercam": _by_gradient("LayerCAM"),
     "eigencam": _first_component,
     "scorecam": _by_score,
     "ablationcam": _by_ablation,
