@@ -23,7 +23,7 @@ from tests.end_to_end.test_case_dicom import (
     CAD_REPORT,
     CAPTURE,
     ITS_OWN,
-    NO_LIMITS,
+    JAVA,
     PIXELMED,
     PRESENTATION,
     REPORT,
@@ -166,7 +166,7 @@ def test_an_independent_validator_finds_no_errors(objects):
 )
 def test_a_cad_report_keeps_to_the_templates_row_by_row(objects, tmp_path):
     of_kind(objects, CAD_REPORT)[0].save_as(tmp_path / "cad.dcm", enforce_file_format=True)
-    command = ["java", *NO_LIMITS, "-cp", ":".join(map(str, PIXELMED)), "com.pixelmed.validate.DicomSRValidator"]
+    command = [*JAVA, "com.pixelmed.validate.DicomSRValidator"]
     said = subprocess.run([*command, tmp_path / "cad.dcm"], capture_output=True, text=True, timeout=300).stdout
     assert "Found Root Template TID_4000" in said and "IOD validation complete" in said
     wrong = [line for line in said.splitlines() if line.startswith("Error")]

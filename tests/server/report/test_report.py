@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from server.report import write_report
+from tests.server.report.conftest import write_example
 
 Change = Callable[[str, Callable[[Any], object]], None]
 HOSTILE = "<script>alert('x')</script> & $\\alpha$"
@@ -39,16 +40,28 @@ class _Page(HTMLParser):
         self.words.append(data)
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete run folder with its report, for tests that only read."""
+    folder = write_example(tmp_path_factory.mktemp("written") / "run")
+    write_report(folder)
+    return folder
+
+
 def _page(folder: Path) -> _Page:
     return _Page(write_report(folder).read_text())
+
+
+def _read(folder: Path) -> _Page:
+    return _Page((folder / "report.html").read_text())
 
 
 def _json(folder: Path, name: str) -> Any:
     return json.loads((folder / name).read_text())
 
 
-def test_the_page_asks_nothing_of_the_outside(example_run: Path) -> None:
-    text = write_report(example_run).read_text()
+def test_the_page_asks_nothing_of_the_outside(written: Path) -> None:
+    text = (written / "report.html").read_text()
     page = _Page(text)
     assert not {"script", "link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
@@ -70,18 +83,18 @@ def test_the_page_is_small_and_the_same_twice(example_run: Path) -> None:
     assert len(first) < 2_000_000
 
 
-def test_identifiers_in_the_page_are_unique_and_references_resolve(example_run: Path) -> None:
-    page = _page(example_run)
+def test_identifiers_in_the_page_are_unique_and_references_resolve(written: Path) -> None:
+    page = _read(written)
     names = [str(attributes["id"]) for _, attributes in page.tags if "id" in attributes]
     assert len(names) == len(set(names))
-    text = (example_run / "report.html").read_text()
+    text = (written / "report.html").read_text()
     wanted = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
     assert wanted and wanted <= set(names)
 
 
-def test_every_site_stands_with_the_numbers_of_the_files(example_run: Path) -> None:
-    text = _page(example_run).text
-    evaluation = _json(example_run, "evaluation.json")
+def test_every_site_stands_with_the_numbers_of_the_files(written: Path) -> None:
+    text = _read(written).text
+    evaluation = _json(written, "evaluation.json")
     for site, report in (evaluation["sites"] | evaluation["unseen"]).items():
         auc, sensitivity = report["auc"], report["sensitivity"]
         row = (
@@ -93,9 +106,9 @@ def test_every_site_stands_with_the_numbers_of_the_files(example_run: Path) -> N
         assert re.search(row, text), row
 
 
-def test_headline_tiles_are_mean_worst_unseen_and_patients(example_run: Path) -> None:
-    text = _page(example_run).text
-    evaluation = _json(example_run, "evaluation.json")
+def test_headline_tiles_are_mean_worst_unseen_and_patients(written: Path) -> None:
+    text = _read(written).text
+    evaluation = _json(written, "evaluation.json")
     values = {site: report["auc"]["value"] for site, report in evaluation["sites"].items()}
     worst = min(values, key=lambda site: values[site])
     assert "4 simulated hospitals trained together for 8 rounds with FedAvg; no image left its site" in text
@@ -105,9 +118,9 @@ def test_headline_tiles_are_mean_worst_unseen_and_patients(example_run: Path) ->
     assert "Patients 750 at 5 sites; 400 tested" in text
 
 
-def test_readings_are_differences_of_means_and_never_a_verdict_where_intervals_overlap(example_run: Path) -> None:
-    text = _page(example_run).text
-    evaluation, baselines = _json(example_run, "evaluation.json"), _json(example_run, "baselines.json")
+def test_readings_are_differences_of_means_and_never_a_verdict_where_intervals_overlap(written: Path) -> None:
+    text = _read(written).text
+    evaluation, baselines = _json(written, "evaluation.json"), _json(written, "baselines.json")
     sites = list(evaluation["sites"])
     federated = float(np.mean([evaluation["sites"][site]["auc"]["value"] for site in sites]))
     pooled = float(np.mean([baselines["pooled"][site]["value"] for site in sites]))
@@ -123,8 +136,8 @@ def test_intervals_that_lie_apart_are_named(example_run: Path, change: Change) -
     assert "The intervals lie apart at MCS and overlap elsewhere." in _page(example_run).text
 
 
-def test_every_explainer_that_was_asked_for_has_a_row(example_run: Path) -> None:
-    text = _page(example_run).text
+def test_every_explainer_that_was_asked_for_has_a_row(written: Path) -> None:
+    text = _read(written).text
     assert "HiResCAM not scored" in text, "asked for, and refused everywhere"
     assert "deep SHAP" in text
 
@@ -160,12 +173,12 @@ def test_hostile_names_are_shown_as_text(example_run: Path) -> None:
     assert page.words.count(HOSTILE) + sum(HOSTILE in words for words in page.words) > 5
 
 
-def test_pictures_are_inside_and_captioned(example_run: Path) -> None:
-    page = _page(example_run)
+def test_pictures_are_inside_and_captioned(written: Path) -> None:
+    page = _read(written)
     sources = [str(attributes["src"]) for tag, attributes in page.tags if tag == "img"]
-    listing = _json(example_run / "sites" / "CR" / "reports" / "gallery", "gallery.json")
+    listing = _json(written / "sites" / "CR" / "reports" / "gallery", "gallery.json")
     assert len(sources) == 16
-    first = (example_run / "sites" / "MCS" / "reports" / "gallery" / "breast-00-MLO.png").read_bytes()
+    first = (written / "sites" / "MCS" / "reports" / "gallery" / "breast-00-MLO.png").read_bytes()
     assert base64.b64decode(sources[0].split(",")[1]) == first
     assert f"False alarm: normal, MLO probability {listing[2]['score']:.2f}" in page.text
     assert "map points outside the box" in page.text
@@ -227,14 +240,14 @@ def test_unknown_boxes_are_called_unknown(example_run: Path, change: Change) -> 
     assert "4 sites trained together" in text and "simulated" not in text
 
 
-def test_all_patients_of_an_unseen_site_are_test_patients(example_run: Path) -> None:
-    text = _page(example_run).text
+def test_all_patients_of_an_unseen_site_are_test_patients(written: Path) -> None:
+    text = _read(written).text
     assert re.search(r"MCS trained 150 300 600 104 60 136 MLO 300 CC 300 known 0 0 90 22 38 ", text)
     assert re.search(r"UNSEEN unseen 150 300 600 104 60 136 MLO 300 CC 300 known 3 1 - - 150 ", text)
 
 
-def test_replies_that_were_not_used_are_visible(example_run: Path) -> None:
-    text = _page(example_run).text
+def test_replies_that_were_not_used_are_visible(written: Path) -> None:
+    text = _read(written).text
     assert "RAW: reply put into quarantine (WireError: the digest does not fit), in round 3" in text
     assert "CR: no reply in time, in round 5" in text
 
@@ -253,8 +266,8 @@ def test_gaps_and_undefined_validation_leave_a_page(example_run: Path) -> None:
 
 
 @pytest.mark.parametrize("bytes_sent", [89_800_000])
-def test_time_bytes_and_settings_come_from_the_run(example_run: Path, bytes_sent: int) -> None:
-    text = _page(example_run).text
+def test_time_bytes_and_settings_come_from_the_run(written: Path, bytes_sent: int) -> None:
+    text = _read(written).text
     assert f"{8 * bytes_sent / 1e6:.1f} MB to the sites" in text
     assert "total 2 min 51 s, train 1 min 41 s" in text
     assert "none in this run: updates are not protected by differential privacy" in text
