@@ -18,8 +18,9 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from common.adapters import adapter_of
 from common.errors import EnrolmentError
 
 CURVE = ec.SECP384R1
@@ -145,7 +146,7 @@ def read_file(path: Path, kind: type[F]) -> F:
     """
     name = "a startup kit" if kind is Kit else "a request for admission"
     try:
-        return TypeAdapter(kind).validate_python(yaml.safe_load(path.read_text()))
+        return adapter_of(kind).validate_python(yaml.safe_load(path.read_text()))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         raise EnrolmentError(
             f"the file is not {name}", where=str(path), do="check the path, or have the file sent again"

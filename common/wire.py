@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from common.adapters import adapter_of
 from common.errors import MessageTooLargeError, WireError
 from common.protocol import AnyMessage
 
@@ -26,7 +27,7 @@ _HEADER_SLACK = 1024
 def encode(message: AnyMessage, packed: Bytes | None = None) -> RecordDict:
     """Put a message, and a packed array if there is one, into Flower's record."""
     kind: type[AnyMessage] = type(message)
-    body = TypeAdapter(kind).dump_json(message).decode()
+    body = adapter_of(kind).dump_json(message).decode()
     content = RecordDict({_RECORD: ConfigRecord({"kind": kind.__name__, "body": body})})
     if packed is not None:
         content[_ARRAYS] = ArrayRecord({_PACKED: Array(packed)})
@@ -56,7 +57,7 @@ def decode(content: RecordDict, kind: type[M]) -> M:
     if len(body) > MAXIMUM_TEXT:
         raise MessageTooLargeError(f"the text of a {kind.__name__} has {len(body)} characters, at most {MAXIMUM_TEXT}")
     try:
-        return TypeAdapter(kind).validate_json(body)
+        return adapter_of(kind).validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from common.adapters import adapter_of
 from common.atomic import write_text
 from common.errors import CheckpointError
 from common.protocol import PrivacySpent
@@ -96,7 +97,7 @@ def from_json(text: str, where: str) -> RoundRecord:
         CheckpointError: the text is not a round record.
     """
     try:
-        return TypeAdapter(RoundRecord).validate_json(text)
+        return adapter_of(RoundRecord).validate_json(text)
     except ValidationError as error:
         raise CheckpointError(
             "a round record is damaged", where=where, do="start a new run in another folder"

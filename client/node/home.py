@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from client.node.policy import Policy
+from common.adapters import adapter_of
 from common.errors import ConfigurationError
 
 SETTINGS = "site.yaml"
@@ -127,7 +128,7 @@ def read_settings(home: SiteHome) -> SiteSettings:
             "this site is not enrolled", where=str(path), do="xai-client enrol KIT --site SITE --data FOLDER"
         )
     try:
-        settings = TypeAdapter(SiteSettings).validate_python(yaml.safe_load(path.read_text()))
+        settings = adapter_of(SiteSettings).validate_python(yaml.safe_load(path.read_text()))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

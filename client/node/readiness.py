@@ -9,10 +9,11 @@ import sys
 import threading
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from client.node.home import SiteHome
 from common import audit, errors, progress
+from common.adapters import adapter_of
 from common.atomic import write_text
 from common.errors import PreflightError, XaiFederationError
 from common.processes import PARENT
@@ -36,7 +37,7 @@ class Readiness:
 def read_readiness(home: SiteHome) -> Readiness | None:
     """What the last examination found; ``None`` before the first, or when the file is damaged."""
     try:
-        return TypeAdapter(Readiness).validate_json(home.readiness_file.read_bytes())
+        return adapter_of(Readiness).validate_json(home.readiness_file.read_bytes())
     except (OSError, ValidationError):
         return None
 
@@ -44,7 +45,7 @@ def read_readiness(home: SiteHome) -> Readiness | None:
 def accepted_findings(home: SiteHome) -> dict[str, int]:
     """Findings that a person at the site has accepted: code, and how many of it at the most."""
     try:
-        return TypeAdapter(dict[str, int]).validate_json(home.accepted_file.read_bytes())
+        return adapter_of(dict[str, int]).validate_json(home.accepted_file.read_bytes())
     except (OSError, ValidationError):
         return {}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from client.node.home import SiteHome
+from common.adapters import adapter_of
 from common.locking import is_held
 
 STATE = "XAI_NODE_STATE"
@@ -56,7 +57,7 @@ class NodeStatus:
 def read_activity(path: Path) -> Doing:
     """What the executor was doing when it last wrote; before it has written, it is starting."""
     try:
-        return TypeAdapter(Doing).validate_json(path.read_bytes())
+        return adapter_of(Doing).validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return Doing()
 
@@ -75,6 +76,6 @@ def read_status(home: SiteHome) -> NodeStatus | None:
     if not is_held(home.lock):
         return None
     try:
-        return TypeAdapter(NodeStatus).validate_json(home.status_file.read_bytes())
+        return adapter_of(NodeStatus).validate_json(home.status_file.read_bytes())
     except (OSError, ValidationError):
         return None

@@ -7,9 +7,10 @@ defaults, task file, method file, scenario file, ``key=value`` of the command li
 
 from __future__ import annotations
 
+import pickle
 from copy import deepcopy
-from dataclasses import fields, is_dataclass
-from functools import lru_cache
+from dataclasses import asdict, fields, is_dataclass
+from functools import cache, lru_cache
 from importlib import resources
 from io import StringIO
 from pathlib import Path
@@ -27,14 +28,15 @@ from common.errors import ConfigurationError
 Schema = TypeVar("Schema", bound=TaskConfig)
 
 
-def valid_keys(schema: Any, prefix: str = "") -> list[str]:
-    """List every settable key of a configuration dataclass, dotted."""
+@cache
+def valid_keys(schema: Any, prefix: str = "") -> tuple[str, ...]:
+    """Every settable key of a configuration dataclass, dotted."""
     keys: list[str] = []
-    hints = get_type_hints(schema)
+    hints: dict[str, Any] = get_type_hints(schema)
     for item in fields(schema):
         hint, key = hints[item.name], f"{prefix}{item.name}"
-        keys.extend(valid_keys(hint, f"{key}.") if is_dataclass(hint) else [key])
-    return keys
+        keys.extend(valid_keys(hint, f"{key}.") if isinstance(hint, type) and is_dataclass(hint) else [key])
+    return tuple(keys)
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -64,7 +66,7 @@ def _refuse_unknown(node: DictConfig, schema: Any, where: str) -> None:
             raise ConfigurationError(
                 f"'{key}' is a group of settings, not a setting", where=where, do=f"set one of its keys, e.g. {example}"
             )
-        guess = nearest(key, known)
+        guess = nearest(key, list(known))
         top = ", ".join(item.name for item in fields(schema))
         raise ConfigurationError(
             f"unknown configuration key '{key}'",
@@ -128,8 +130,15 @@ def _shipped(group: str, name: str) -> DictConfig:
         return _read_yaml(path)
 
 
+@cache
+def _defaults(schema: Any) -> Any:
+    """Typed settings with their defaults; not to be changed (``OmegaConf.merge`` makes new ones)."""
+    return OmegaConf.structured(schema)
+
+
 def _merge(layers: list[tuple[str, DictConfig]], schema: type[Schema]) -> Schema:
-    config = OmegaConf.structured(schema)
+    kind: Any = schema
+    config = _defaults(kind)
     for where, layer in layers:
         _refuse_unknown(layer, schema, where)
         _refuse_references(layer, where)
@@ -234,12 +243,18 @@ def _run_of_text(text: str, where: str) -> RunConfig:
 
 def settings(config: TaskConfig | DictConfig) -> dict[str, Any]:
     """Every setting by its dotted key."""
-    return _flat(_plain(config if isinstance(config, DictConfig) else OmegaConf.structured(config)))
+    return _flat(_plain(config) if isinstance(config, DictConfig) else asdict(config))
 
 
 def to_yaml(config: TaskConfig) -> str:
     """Every setting with its value, as YAML."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    return _text_of_settings(pickle.dumps(config))
+
+
+@lru_cache(maxsize=16)
+def _text_of_settings(pickled: bytes) -> str:
+    """Every message of a run brings the same text, and writing it takes a tenth of a second."""
+    return OmegaConf.to_yaml(OmegaConf.structured(pickle.loads(pickled)))
 
 
 def task_from_yaml(text: str) -> TaskConfig:

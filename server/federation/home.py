@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from common.adapters import adapter_of
 from common.atomic import write_text
 from common.errors import ConfigurationError, FederationStateError
 
@@ -142,7 +143,7 @@ def read_settings(home: FederationHome) -> FederationSettings:
             raise ConfigurationError(
                 f"unknown key '{min(unknown)}'", where=str(home.settings_file), do=f"keys: {', '.join(sorted(known))}"
             )
-        return TypeAdapter(FederationSettings).validate_python(content)
+        return adapter_of(FederationSettings).validate_python(content)
     except (OSError, TypeError, yaml.YAMLError, ValidationError) as error:
         raise ConfigurationError(f"cannot read settings: {error}", where=str(home.settings_file)) from error
 

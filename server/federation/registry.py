@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from common import audit
+from common.adapters import adapter_of
 from common.atomic import write_text
 from common.enrolment import Request, fingerprint, read_file, verify
 from common.errors import ConfigurationError, EnrolmentError, FingerprintError
@@ -44,7 +45,7 @@ def read_sites(home: FederationHome) -> list[AdmittedSite]:
         return []
     try:
         content = yaml.safe_load(home.sites_file.read_text()) or []
-        return TypeAdapter(list[AdmittedSite]).validate_python(content)
+        return adapter_of(list[AdmittedSite]).validate_python(content)
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise ConfigurationError(
             "the list of admitted sites is damaged", where=str(home.sites_file), do="restore it from a backup"

@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from common import audit
+from common.adapters import adapter_of
 from common.atomic import write_bytes, write_text
 from common.configuration import RunConfig, to_yaml
 from common.errors import RunStateError
@@ -137,7 +138,7 @@ def _read(path: Path, kind: type[R], absent: R) -> R:
     if not path.exists():
         return absent
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        return adapter_of(kind).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise RunStateError(
             f"{path.name} is damaged", where=str(path), do="delete it and order the run again: xai-server resume"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from common.adapters import adapter_of
 from common.locking import is_held
 from server.federation.home import FederationHome
 
@@ -38,6 +39,6 @@ def read_status(home: FederationHome) -> ServerStatus | None:
     if not is_held(home.lock):
         return None
     try:
-        return TypeAdapter(ServerStatus).validate_json(home.status_file.read_bytes())
+        return adapter_of(ServerStatus).validate_json(home.status_file.read_bytes())
     except (OSError, ValidationError):
         return None

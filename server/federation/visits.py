@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 from cryptography.exceptions import UnsupportedAlgorithm
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from flwr.supercore.primitives.asymmetric import bytes_to_public_key
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from common.adapters import adapter_of
 from common.atomic import write_text
 from common.code import CODE_HEADER, VERSION_HEADER
 from common.enrolment import fingerprint, openssh
@@ -41,7 +42,7 @@ class Visit:
 def read_visits(home: FederationHome) -> dict[str, Visit]:
     """The last visit of each key, by its fingerprint; a lost or damaged file is an empty one."""
     try:
-        return TypeAdapter(dict[str, Visit]).validate_json(home.visits_file.read_bytes())
+        return adapter_of(dict[str, Visit]).validate_json(home.visits_file.read_bytes())
     except (OSError, ValidationError):
         return {}
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from common.adapters import adapter_of
 from common.configuration import RunConfig, read_run
 from common.errors import CheckpointError
 from common.protocol import Estimate, EvaluationReport, PrivacySpent
@@ -211,7 +212,7 @@ def _parse(text: str, path: Path, line: int | None = None) -> Any:
 
 def _typed(value: Any, kind: type[Record], path: Path, line: int | None = None) -> Record:
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return adapter_of(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the whole file"

@@ -43,12 +43,22 @@ def own_phantom(phantom: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run() -> Callable[..., Result]:
-    """Call ``xai-sim run tiny`` with a data folder, an output folder and settings; explanations only when asked for."""
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
+    """Call ``xai-sim run tiny`` with a data folder, an output folder and settings; explanations only when asked for.
+
+    Images that a run before has prepared are there already: entries are named by content and settings.
+    """
+    prepared = tmp_path_factory.mktemp("prepared")
 
     def call(data: Path, out: Path, *overrides: str) -> Result:
+        if not out.exists():
+            shutil.copytree(prepared, out / "sites", copy_function=os.link)
         arguments = ["run", "tiny", *SMALL, *PLAIN, *overrides, "--data", str(data), "--out", str(out)]
-        return CliRunner().invoke(app, arguments)
+        result = CliRunner().invoke(app, arguments)
+        for cache in out.glob("sites/*/cache"):
+            if not (prepared / cache.relative_to(out / "sites")).exists():
+                shutil.copytree(cache, prepared / cache.relative_to(out / "sites"), copy_function=os.link)
+        return result
 
     return call
 

@@ -113,8 +113,9 @@ def test_a_small_site_is_left_out_and_said_but_refused_when_asked_for(own_phanto
     refused(run(own_phantom, tmp_path / "asked", "sites=[MCS,TUH]"), "EmptySiteError", 16, "3 patients")
 
 
-def test_configuration_typing_error(phantom, run, tmp_path):
-    result = run(phantom, tmp_path / "out", "federation.ronds=3")
+def test_configuration_typing_error(phantom, tmp_path):
+    asked = ["run", "tiny", "federation.ronds=3", "--data", str(phantom), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, asked)
     refused(result, "ConfigurationError", 2, "did you mean 'federation.rounds'")
     assert not (tmp_path / "out").exists()
 

@@ -74,7 +74,7 @@ def test_a_million_times_too_large_is_quarantined_in_any_round_and_the_run_goes_
 def test_the_decision_and_the_bits_do_not_depend_on_who_answers_first(tmp_path, number):
     SENT.update({("A", 1): 0.1, ("B", 1): 0.7, ("C", number): 1e5, ("D", 2): 1 / 3})
     seen = set()
-    for index, asked in enumerate(itertools.permutations("ABCD")):
+    for index, asked in enumerate(itertools.islice(itertools.permutations("ABCD"), 0, None, 3)):
         records, model = train(tmp_path / str(index), tuple("ABCD"), 2, asked)
         assert [[item.site for item in record.quarantined] for record in records][number - 1] == ["C"]
         seen.add((tuple(model), tuple(tuple(record.train) for record in records)))
