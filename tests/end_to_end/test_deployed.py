@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 HOSTILE_NODE = Path(__file__).with_name("hostile_node.py")
 SETTINGS = ["task=classifier", "method=fedavg", "rounds=3", "sites=MCS,TUH", "quorum=2", "training.threads=1", *PLAIN]
-EXPLAINED = "evaluation.explained=6"
+EXPLAINED = ("evaluation.explained=6", "evaluation.explainers=[hirescam]")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def deployed(tmp_path_factory, phantom):
 
 
 def test_three_rounds_over_tls_give_the_bits_of_the_simulation(deployed, run, tmp_path):
-    shown = deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "first", *SETTINGS, EXPLAINED)
+    shown = deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "first", *SETTINGS, *EXPLAINED)
     assert "run first is finished" in shown
     folder = deployed.home.runs / "first"
     summary = json.loads((folder / "summary.json").read_text())
@@ -69,7 +69,7 @@ def test_three_rounds_over_tls_give_the_bits_of_the_simulation(deployed, run, tm
     assert list(summary["sites"]) == ["MCS", "TUH"]
     assert (folder / "report.html").exists()
     alone = run(deployed.phantom, tmp_path / "alone", "sites=[MCS,TUH]", "unseen=[]", "phantom.unseen=[]",
-                "federation.quorum=1.0", EXPLAINED)  # fmt: skip
+                "federation.quorum=1.0", *EXPLAINED)  # fmt: skip
     assert alone.exit_code == 0, alone.output
     assert (folder / "model.safetensors").read_bytes() == (tmp_path / "alone" / "model.safetensors").read_bytes()
 
@@ -218,7 +218,7 @@ def test_after_kills_on_both_sides_the_run_ends_with_the_same_bits(deployed):
     """
     refusals = deployed.folder / "sites" / "MCS" / "log" / "supernode.log"
     before = refusals.read_text().count("Failed to initialize the connection")
-    deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "killed", "--detach", *SETTINGS, EXPLAINED)
+    deployed.call("server.cli", "train", "--scenario", "tiny", "--name", "killed", "--detach", *SETTINGS, *EXPLAINED)
     progress = deployed.home.runs / "killed" / "progress.log"
     deployed.wait(lambda: progress.exists() and "round 1/3" in progress.read_text(), "round 1")
     os.kill(named(deployed.processes["server"].pid, "flwr-serverapp"), signal.SIGKILL)

@@ -12,7 +12,7 @@ def test_without_ray_it_is_said_what_to_install_before_anything_is_begun(phantom
     result = run(phantom, tmp_path / "run", "--engine", "ray")
     assert result.exit_code == 2
     assert "pip install 'xai-federation[simulation]'" in result.output
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "config.yaml").exists()
 
 
 @pytest.mark.slow
