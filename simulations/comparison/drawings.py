@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -35,7 +37,7 @@ def differences(found: Comparison) -> str:
             for one in found.differences:
                 if one.measure == measure:
                     _interval(axes, one, ways.index(one.way))
-            axes.set_title(TITLES[measure], pad=10)
+            axes.set_title(textwrap.fill(TITLES[measure], 16), pad=10)  # long names of ways leave little width
             axes.set_ylim(len(ways) - 0.4, -0.6)
             axes.margins(x=0.08)
             axes.xaxis.set_major_formatter(lambda value, _: signed(value, 2))
