@@ -120,7 +120,7 @@ def _serve(pipe: Connection) -> None:
         try:
             pipe.send(_decode_by_gdcm(path))
         except Exception as error:  # named by whoever asked
-            pipe.send(ValueError(str(error)))
+            pipe.send(error if isinstance(error, MemoryError) else ValueError(str(error)))
 
 
 def _decode_by_gdcm(path: str) -> npt.NDArray[np.integer]:

@@ -70,6 +70,8 @@ def read_image(path: Path) -> StoredImage:
     except (OSError, UnidentifiedImageError, InvalidDicomError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _unreadable(path, reason) from error
+    except MemoryError as error:  # the file may be sound: it must not be called damaged
+        raise _unreadable(path, "there is not enough memory to decode it") from error
     except DECODING_ERRORS as error:
         raise _unreadable(path, str(error)) from error
 

@@ -18,8 +18,9 @@ from simulations.baselines import run_baselines
 from simulations.cli import app
 from simulations.comparison.answers import read_answers
 from simulations.comparison.plan import Training
-from simulations.comparison.work import carry_out
+from simulations.comparison.work import carry_out, prepare
 from simulations.scale import with_scale_of
+from tests.end_to_end.conftest import PLAIN
 
 LANDMARKS = ["imaging.harmonisation=landmarks", "federation.rounds=2", "sites=[MCS,TUH]", "phantom.unseen=[]"]
 
@@ -133,6 +134,21 @@ def test_a_comparison_trains_its_baselines_on_the_scale_of_those_who_train(phant
     assert central["pooled seed 0"] == read_run(whole / "config.yaml").imaging.standard_scale
     for way, name in (("local", "TUH"), ("oracle", "UNSEEN")):
         assert central[f"{way} {name} seed 0"] == pytest.approx(own_scale(phantom, tmp_path, name), abs=1e-12)
+
+
+def test_a_comparison_prepares_images_on_a_common_scale_before_its_trainings(phantom, tmp_path):
+    """The scale that is settled beforehand is, to the bit, the one that the run's sites agree on."""
+    config = load_run(
+        "tiny", [*LANDMARKS, *PLAIN, "training.threads=1", "federation.rounds=1", "federation.quorum=1.0"]
+    )
+    config = replace(config, sites=["MCS", "TUH"], unseen=[])
+    folder, cache = tmp_path / "run", tmp_path / "cache"
+    asked = (("MCS", "test"), ("TUH", "test"))
+    training = Training("fedavg", 0, config, phantom, folder, folder / "answers.npz", asked)
+    prepare([training], cache)
+    prepared = set(cache.rglob("*.npy"))
+    carry_out(training, cache)
+    assert prepared and set(cache.rglob("*.npy")) == prepared
 
 
 def test_sites_too_small_to_tell_have_no_scale_together(phantom, tmp_path):

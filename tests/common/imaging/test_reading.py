@@ -203,3 +203,15 @@ def test_random_damage_gives_grey_values_or_the_named_error(tmp_path, stored):
         except UnreadableImageError:
             continue
         assert np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1
+
+
+def test_an_image_for_which_memory_runs_out_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "whole.png"
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(path)
+
+    def runs_out(_):
+        raise MemoryError
+
+    monkeypatch.setattr("common.imaging.reading._read_picture", runs_out)
+    with pytest.raises(UnreadableImageError, match="not enough memory"):
+        read_image(path)
