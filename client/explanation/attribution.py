@@ -14,7 +14,7 @@ import torch
 from shap import DeepExplainer
 from shap.explainers._deep import deep_pytorch
 
-from client.explanation.maps import Explanation, device_of, explained_copy, only_tissue, views_at_once
+from client.explanation.maps import Explanation, device_of, exactly, explained_copy, only_tissue, views_at_once
 from client.explanation.rewiring import MultiplierClassifier
 from client.explanation.two_inputs import TwoInputClassifier, TwoInputs, two_inputs
 from common.errors import ExplainerError
@@ -124,7 +124,7 @@ def _attributed(
     device = references.grey.device
     at_once = max(1, views_at_once(images) // views_each)
     maps, sums = [], []
-    with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+    with torch.enable_grad(), exactly(device):
         for index in range(len(images)):
             view = two_inputs(images[index : index + 1].to(device))
             total = torch.zeros(images.shape[-2:], dtype=torch.float64)
@@ -141,6 +141,6 @@ def _attributed(
 def _logits(model: BreastClassifier, images: torch.Tensor, at_once: int) -> npt.NDArray[np.float64]:
     """The classifier's own answers: what the attributions are held against."""
     explained = explained_copy(model)
-    with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+    with torch.no_grad(), exactly(device_of(explained)):
         parts = [explained(some.to(device_of(explained))) for some in torch.split(images, at_once)]
     return torch.cat(parts).double().cpu().numpy()

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from client.explanation.detected import Explained, require_classifier
-from client.explanation.maps import Maps, device_of, explained_copy, only_tissue, views_at_once
+from client.explanation.maps import Maps, device_of, exactly, explained_copy, only_tissue, views_at_once
 from client.explanation.two_inputs import TwoInputClassifier, two_inputs
 from common.models.backbones import Stage
 
@@ -42,7 +42,7 @@ def cam(name: str, model: Explained, images: torch.Tensor) -> Maps:
     explained = explained_copy(model)
     stage = target_stage(model)
     on_device = images.to(device_of(model))
-    with torch.enable_grad(), torch.autocast(on_device.device.type, enabled=False):
+    with torch.enable_grad(), exactly(on_device.device):
         parts = [CAMS[name](explained, stage, some) for some in torch.split(on_device, views_at_once(images))]
     coarse = np.maximum(np.concatenate(parts), 0.0)
     rows, columns = _interpolations(images, stage, coarse.shape[1:])

@@ -71,6 +71,16 @@ def test_the_model_is_restored_even_when_explaining_fails(name):
     assert_same(before, state_of(model))
 
 
+@pytest.mark.parametrize("name", list(EXPLAINERS))
+def test_no_explainer_computes_in_tf32(name):
+    seen, model = set(), classifier().eval()
+    model.backbone.register_forward_hook(lambda module, inputs, output: seen.add(torch.backends.cudnn.allow_tf32))
+    assert torch.backends.cudnn.allow_tf32, "a case that tests something"
+    EXPLAINERS[name](model, views(1), views(2, seed=1))
+    assert seen == {False}
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_the_global_random_generators_are_not_used():
     torch.manual_seed(0)
     np.random.seed(0)
