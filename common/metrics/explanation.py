@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 Map = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -122,6 +121,8 @@ def rank_correlation(one: Map, other: Map, tissue: Mask) -> float:
         other: ``(H, W)``.
         tissue: ``(H, W)``, pixels that count: air would make any two maps alike.
     """
+    from scipy.stats import rankdata  # most of a second to load; the coordinator's processes come by here
+
     first, second = rankdata(one[tissue]), rankdata(other[tissue])
     if not len(first) or first.min() == first.max() or second.min() == second.max():
         return 0.0

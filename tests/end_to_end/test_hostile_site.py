@@ -12,7 +12,7 @@ from common.protocol import TrainTask
 from common.wire import decode, kind_of
 from server.app import app as server_app
 from simulations.local_grid import LocalGrid
-from tests.end_to_end.hostile_node import spoilt
+from tests.end_to_end.hostile_answers import spoilt
 
 app = ClientApp()
 EXPECTED = {
