@@ -77,11 +77,13 @@ def best(found: Comparison, measure: str) -> str:
 
 
 def headline(found: Comparison) -> str:
-    """One sentence on what holds after Holm's correction among the methods."""
-    kept = [one for one in found.differences if one.marked and found.ways[one.way].kind != "baseline"]
+    """One sentence on what holds after Holm's correction among the methods, or of the baselines beside a single one."""
+    methods = {name for name, way in found.ways.items() if way.kind != "baseline"} - {found.reference}
+    kept = [one for one in found.differences if one.marked and (one.way in methods or not methods)]
     seeds = f"Over {len(found.seeds)} seeds"
     if not kept:
-        return f"{seeds}, no method differs from {found.reference} by more than chance explains."
+        others = "no method" if methods else "nothing"
+        return f"{seeds}, {others} differs from {found.reference} by more than chance explains."
     told = [f"{one.way} {_what(one)}" for one in sorted(kept, key=lambda one: -(one.estimate.value or 0.0))]
     return f"{seeds}, compared with {found.reference}: {'; '.join(told)}."
 

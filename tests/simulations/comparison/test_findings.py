@@ -157,6 +157,17 @@ def test_the_headline_claims_what_holds_and_nothing_else(found):
     assert "no method differs" in headline(nothing)
 
 
+def test_beside_a_single_method_the_headline_tells_of_the_baselines(found):
+    alone = replace(
+        found,
+        ways={name: way for name, way in found.ways.items() if name == "fedavg" or way.kind == "baseline"},
+        differences=[replace(one, marked=one.way == "pooled") for one in found.differences if one.way == "pooled"],
+    )
+    assert "compared with fedavg: pooled +" in headline(alone)
+    nothing = replace(alone, differences=[replace(one, marked=False) for one in alone.differences])
+    assert "nothing differs from fedavg" in headline(nothing)
+
+
 def test_the_page_of_names_that_look_like_markup_is_safe(found):
     ways = {("<b>x</b>" if way == "ours" else way): figures for way, figures in found.ways.items()}
     other = replace(found, ways=ways, description="<script>alert(1)</script>", differences=[])
