@@ -1,5 +1,7 @@
 """Trainings in processes that take one after the other: what one of them does to the rest."""
 
+from multiprocessing.context import SpawnProcess
+
 import numpy as np
 import pytest
 
@@ -29,11 +31,13 @@ def test_a_process_goes_on_after_a_training_that_failed_and_another_takes_over_w
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "answers.npz").write_bytes(b"no archive")
     (tmp_path / "killing").write_text("a file where its folder should be")
-    said = []
+    said, started, start = [], [], SpawnProcess.start
     monkeypatch.setattr(progress, "say", said.append)
+    monkeypatch.setattr(SpawnProcess, "start", lambda process: (started.append(process), start(process)))
     with pytest.raises(CheckpointError):
         carry_out_all(asked, tmp_path / "cache", at_once=2)
     assert len(said) == 5
+    assert len(started) <= 3, "two, and one in the place of that which died"
     assert sum("AUC  MCS 1.000" in line for line in said) == 3
     assert sum("damaged, seed 0" in line and "failed" in line for line in said) == 1
     assert sum("the process of killing, seed 0 ended with code 1" in line for line in said) == 1
