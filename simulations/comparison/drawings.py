@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,6 +21,10 @@ TITLES = {
     "left_out": "sites left out",
 }
 _HOLDS = COLOURS[0]
+LONGEST = 36
+"""Letters in a line of a way's name on an axis, where the name has colons or commas to be broken at."""
+_LETTER, _LINE, _GAP = 0.085, 0.19, 0.17
+"""Inches: width of a letter, height of a line, between rows."""
 
 
 def differences(found: Comparison) -> str:
@@ -27,6 +33,7 @@ def differences(found: Comparison) -> str:
     ways = [way for way in found.ways if any(one.way == way for one in found.differences)]
     if not measures:
         return ""
+    names, names_width, row_height = _names(ways)
 
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, len(measures), sharex=True, sharey=True, squeeze=False)[0]
@@ -37,12 +44,12 @@ def differences(found: Comparison) -> str:
             for one in found.differences:
                 if one.measure == measure:
                     _interval(axes, one, ways.index(one.way))
-            axes.set_title(textwrap.fill(TITLES[measure], 16), pad=10)  # long names of ways leave little width
+            axes.set_title(textwrap.fill(TITLES[measure], 16), pad=10)
             axes.set_ylim(len(ways) - 0.4, -0.6)
             axes.margins(x=0.08)
             axes.xaxis.set_major_formatter(lambda value, _: signed(value, 2))
             axes.locator_params(axis="x", nbins=4)
-        panels[0].set_yticks(range(len(ways)), ways)
+        panels[0].set_yticks(range(len(ways)), names)
         panels[0].tick_params(axis="y", labelcolor=INK, labelsize=10.5)
         figure.supxlabel(
             f"{WORDS[found.figure]} less that of {found.reference}, same patients and seeds", fontsize=10, color=MUTED
@@ -53,8 +60,8 @@ def differences(found: Comparison) -> str:
         ]
         figure.legend(handles=legend, loc="outside upper left", ncols=2, fontsize=9.5)
 
-    height = 1.5 + 0.34 * len(ways)
-    width = 2.2 + 2.25 * len(measures)
+    height = 1.5 + row_height * len(ways)
+    width = names_width + 2.1 * len(measures)
     return draw(
         "differences",
         (width, height),
@@ -78,6 +85,7 @@ def sites(found: Comparison) -> str:
     """The figure of every way at every site, a row a way, a mark a site; joined from lowest to highest that trains."""
     shown = [name for name in found.sites if any(name in way.by_site for way in found.ways.values())]
     styles, ways = site_styles(shown), list(found.ways)
+    names, _, row_height = _names(ways)
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -95,7 +103,7 @@ def sites(found: Comparison) -> str:
                     markeredgecolor=PAPER if seen else style.colour, markerfacecolor=style.colour if seen else PAPER,
                     linestyle="none",
                 )  # fmt: skip
-        axes.set_yticks(range(len(ways)), ways)
+        axes.set_yticks(range(len(ways)), names)
         axes.tick_params(axis="y", labelcolor=INK, labelsize=10.5)
         axes.set_ylim(len(ways) - 0.4, -0.6)
         axes.margins(x=0.05)
@@ -110,6 +118,23 @@ def sites(found: Comparison) -> str:
         ]  # fmt: skip
         figure.legend(handles=legend, loc="outside upper left", ncols=6, fontsize=9.5, handletextpad=0.3)
 
-    return draw(
-        "sites", (9.2, 1.4 + 0.36 * len(ways)), f"{WORDS[found.figure]} of every way of training at every site", paint
-    )
+    height = 1.4 + row_height * len(ways)
+    return draw("sites", (9.2, height), f"{WORDS[found.figure]} of every way of training at every site", paint)
+
+
+def _names(ways: Sequence[str]) -> tuple[list[str], float, float]:
+    """Names of ways as an axis shows them, the width that they take and the height of a row, in inches."""
+    names = [broken(way) for way in ways]
+    lines = [name.split("\n") for name in names]
+    width = _LETTER * max(len(line) for name in lines for line in name)
+    return names, width, _GAP + _LINE * max(map(len, lines))
+
+
+def broken(way: str) -> str:
+    """A way's name over as few lines as it takes, broken after colons and commas alone."""
+    lines = [""]
+    for part in re.findall(r".+?(?::|, |$)", way):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > LONGEST:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
