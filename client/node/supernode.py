@@ -127,6 +127,37 @@ def refusing_large(original: Callable[..., int | None], maximum: int, log: Path)
     return step
 
 
+def until_answered(
+    receive: Callable[..., int | None], push: Callable[..., None]
+) -> tuple[Callable[..., int | None], Callable[..., None]]:
+    """Flower's steps that receive one request and send its answer, the second going on until that answer has gone.
+
+    Flower sends whatever answer there is and asks for the next request. One of a run that was ended meanwhile may lie
+    over; taken for the answer, it would leave the true one behind until a next request came, and none would.
+
+    Args:
+        receive: ``_pull_and_store_message`` of Flower's loop.
+        push: its ``_push_messages``.
+    """
+    asked: list[int | None] = [None]
+
+    def receive_one(**given: Any) -> int | None:
+        asked[0] = receive(**given)
+        return asked[0]
+
+    def push_answer(*, send: Callable[..., Any], **others: Any) -> None:
+        sent: list[int] = []
+
+        def noted(message: Message, *rest: Any) -> Any:
+            sent.append(message.metadata.run_id)
+            return send(message, *rest)
+
+        while asked[0] not in sent:
+            push(send=noted, **others)
+
+    return receive_one, push_answer
+
+
 def main() -> None:
     """Entry point of the process; what it is given are Flower's own arguments."""
     die_with_parent()
@@ -140,9 +171,10 @@ def main() -> None:
     logging.getLogger("flwr").addHandler(_NotesConnection(home.connected_file, home.refused_file, number))
     logging.getLogger("httpx").setLevel(logging.WARNING)
     maximum = read_settings(home).policy.message_bytes
-    vars(loop).update(
-        time=Quick(), _pull_and_store_message=refusing_large(loop._pull_and_store_message, maximum, home.audit)
+    receive, push = until_answered(
+        refusing_large(loop._pull_and_store_message, maximum, home.audit), loop._push_messages
     )
+    vars(loop).update(time=Quick(), _pull_and_store_message=receive, _push_messages=push)
     vars(fleet_http_connection)["NodeAuthHttpInterceptor"] = _SaysProgram
     look_often()
     flower_supernode()

@@ -6,9 +6,10 @@ from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
 from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.supernode import start_client_internal as loop
 from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
 
-from client.node.supernode import refusing_large
+from client.node.supernode import refusing_large, until_answered
 from common import audit
 from common.protocol import Refusal
 from common.wire import decode
@@ -65,3 +66,28 @@ def test_what_announces_too_much_is_refused_by_name_and_logged(node):
     assert decode(reply.content, Refusal).error == "MessageTooLargeError"
     (entry,) = audit.read(log)
     assert (entry.event, entry.details["run"], entry.details["request"]) == ("refused", str(RUN), "train")
+
+
+def reply_of(run, text):
+    TaskIdentity.run_id = run
+    return Message(RecordDict({"message": ConfigRecord({"body": text})}), reply_to=question())
+
+
+def test_an_answer_that_lay_over_from_a_run_that_ended_is_not_taken_for_the_one_that_is_awaited():
+    TaskIdentity.node_id = TaskIdentity.task_id = 1
+    store = InMemoryObjectStore()
+    state, sent = InMemoryNodeState(store), []
+    receive, push = until_answered(lambda: RUN, loop._push_messages)
+    loop._insert_message(reply_of(66, "left over"), state, store)
+
+    def send(message, _tree, _seconds):
+        sent.append(message.metadata.run_id)
+        if message.metadata.run_id == 66:
+            loop._insert_message(reply_of(RUN, "awaited"), state, store)
+            raise loop.RunNotRunningException
+        return set(), "session"
+
+    assert receive() == RUN
+    push(state=state, object_store=store, send=send, push_object=lambda *_: None)
+
+    assert sent == [66, RUN]
